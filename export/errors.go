@@ -1,0 +1,36 @@
+package export
+
+import "errors"
+
+// The errors of file systems. Implementations wrap them with context.
+var (
+	ErrPerm        = errors.New("operation not permitted")
+	ErrNotExist    = errors.New("no such object")
+	ErrIO          = errors.New("input/output error")
+	ErrNXIO        = errors.New("no such device or range")
+	ErrAccess      = errors.New("permission denied")
+	ErrExist       = errors.New("object exists")
+	ErrXDev        = errors.New("crosses file systems")
+	ErrNotDir      = errors.New("not a directory")
+	ErrIsDir       = errors.New("is a directory")
+	ErrInval       = errors.New("invalid argument")
+	ErrFBig        = errors.New("file too large")
+	ErrNoSpace     = errors.New("no space left")
+	ErrReadOnly    = errors.New("read-only file system")
+	ErrTooManyLink = errors.New("too many links")
+	ErrNameTooLong = errors.New("name too long")
+	ErrBadName     = errors.New("name not allowed")
+	ErrNotEmpty    = errors.New("directory not empty")
+	ErrQuota       = errors.New("quota exceeded")
+	ErrStale       = errors.New("stale handle")
+	ErrBadHandle   = errors.New("malformed handle")
+	ErrSymlink     = errors.New("is a symbolic link")
+	ErrWrongType   = errors.New("object has the wrong type")
+	ErrNotSupp     = errors.New("not supported by the file system")
+	ErrNoXattr     = errors.New("no such extended attribute")
+	ErrXattrTooBig = errors.New("extended attribute too big")
+	ErrBusy        = errors.New("object is in use")
+	ErrBadCookie   = errors.New("directory cookie is not valid")
+	ErrTooSmall    = errors.New("buffer too small")
+	ErrAgain       = errors.New("resource temporarily unavailable")
+)
