@@ -1,0 +1,347 @@
+// Package statesync is the shared NFSv4 protocol state: clients, sessions,
+// slots with their replies, opens and byte-range locks.
+//
+// All of it is versioned records in a durable.Store; a Node keeps the records
+// it uses in memory and loses nothing when it loses them. What the records
+// mean is decided in sub-room rules, by pure functions from records and a
+// request to changes and a result. This package runs those functions inside
+// transactions, in which one commit carries the new state and the place in the
+// reply that goes with it.
+//
+// # A request that changes something
+//
+//	Sequence / Legacy ─▶ Request          slot (4.1, 4.2) or duplicate-request entry (4.0)
+//	   │
+//	   ├─ state only:  Open, Close, Lock, …      1 commit: state + Progress
+//	   │
+//	   └─ files:       Begin ─▶ file system ─▶ Done (or Open)   2 commits:
+//	                   intent + evidence        effect + Progress
+//
+// Progress is the reply so far and where to go on. Whatever follows the last
+// commit of a request changes nothing, so a gateway that is sent the request
+// again goes on from the Progress: one effect, and the same status.
+//
+// # Names
+//
+// While a file operation is begun it holds the directory entries that it makes
+// or removes, in memory against this gateway's other requests and as a record
+// in the store against all others. So the state of a name after a crash is
+// evidence of whether the operation took place: nobody else can have changed
+// it.
+package statesync
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"holdfast/durable"
+	"holdfast/internal/nfs4"
+)
+
+// FileKey names a file in the shared state: the filehandle as it is on the
+// wire, the same bytes on every gateway.
+type FileKey string
+
+// ClientID is a clientid4. 0 is never given out.
+type ClientID uint64
+
+// Config is what Join needs.
+type Config struct {
+	Store durable.Store
+
+	// Name names this gateway among those of the cluster, 1 to 64 bytes.
+	Name string
+
+	// Lease is how long a client's state is safe without a sign of it (lease_time).
+	// 1 s to 1 h; default 90 s.
+	Lease time.Duration
+
+	Limits Limits
+	Logger *slog.Logger
+
+	// Now is a clock that never goes back; nil means the machine's.
+	Now func() time.Time
+
+	// Random fills p with unpredictable bytes; nil means crypto/rand.
+	Random func(p []byte)
+}
+
+// Limits bound what one client can take. 0 means the default.
+type Limits struct {
+	Slots           uint32 // fore channel slots of a session: default 64, at most 1024
+	Sessions        int    // sessions of a client: default 64
+	Opens           int    // open files of a client: default 100,000
+	Locks           int    // byte ranges locked by a client: default 2,000,000
+	Operations      uint32 // operations in a COMPOUND: default 128, 8 to 1,024
+	RequestBytes    uint32 // default 1 MiB + 64 KiB
+	ReplyBytes      uint32 // default 1 MiB + 64 KiB
+	CachedBytes     uint32 // a reply kept for replay: default 8 KiB, 1 to 64 KiB
+	UnconfirmedLife time.Duration
+}
+
+// Errors of the state. Each stands for the nfsstat4 of the same name.
+var (
+	ErrBadStateid         = errors.New("bad stateid")
+	ErrOldStateid         = errors.New("old stateid")
+	ErrStaleStateid       = errors.New("stale stateid")
+	ErrExpired            = errors.New("state expired")
+	ErrAdminRevoked       = errors.New("state revoked by the administrator")
+	ErrOpenMode           = errors.New("file not open for this access")
+	ErrShareDenied        = errors.New("share reservation denied")
+	ErrLocked             = errors.New("conflicts with a share reservation")
+	ErrLockRange          = errors.New("lock range not supported")
+	ErrLocksHeld          = errors.New("locks are held")
+	ErrBadRange           = errors.New("lock range out of bounds")
+	ErrInval              = errors.New("invalid argument")
+	ErrGrace              = errors.New("reclaim not complete")
+	ErrNoGrace            = errors.New("no grace period")
+	ErrReclaimBad         = errors.New("reclaim not possible")
+	ErrStaleClientID      = errors.New("stale clientid")
+	ErrClientIDInUse      = errors.New("clientid in use by another principal")
+	ErrClientIDBusy       = errors.New("client holds state")
+	ErrNotSame            = errors.New("client owner and verifier are not those of the record")
+	ErrNoEnt              = errors.New("no confirmed record")
+	ErrPermission         = errors.New("not permitted for this principal")
+	ErrCompleteAlready    = errors.New("reclaim complete already")
+	ErrBadSession         = errors.New("bad session")
+	ErrBadSlot            = errors.New("bad slot")
+	ErrBadHighSlot        = errors.New("bad high slot")
+	ErrSeqMisordered      = errors.New("sequence misordered")
+	ErrSeqFalseRetry      = errors.New("sequence false retry")
+	ErrRetryUncachedReply = errors.New("retry of a reply that was not kept")
+	ErrBadSeqid           = errors.New("bad owner sequence")
+	ErrTooSmall           = errors.New("channel attributes too small")
+	ErrResource           = errors.New("limit reached")
+	ErrDelay              = errors.New("try again later")
+	ErrConnNotBound       = errors.New("connection not bound to session")
+	ErrBackchannelBusy    = errors.New("backchannel busy")
+	ErrServerFault        = errors.New("state cannot be decoded")
+	ErrFenced             = errors.New("gateway may not serve")
+)
+
+// A LockDenied is the error of Lock and TestLock when another owner's lock
+// stands in the way (LOCK4denied).
+type LockDenied struct {
+	Offset, Length uint64
+	Write          bool
+	Client         ClientID
+	Owner          []byte
+}
+
+func (*LockDenied) Error() string { return "lock denied" }
+
+// Identity is what makes all gateways of a cluster one server. It is made once
+// and never changes.
+type Identity struct {
+	ServerOwner []byte // so_major_id; so_minor_id is 0
+	Scope       []byte
+	HandleKey   [16]byte // seals filehandles
+}
+
+// A Name is a directory entry.
+type Name struct {
+	Dir  FileKey
+	Name string
+}
+
+// An Intent is a file operation that was begun and of which it is not known
+// whether it took place.
+type Intent struct {
+	Op       nfs4.Op
+	Names    []Name
+	Evidence []byte // nfsops's: what was true of Names before
+
+	// Settled says that Outcome is known, because somebody else needed the
+	// names: then they are no longer held.
+	Settled bool
+	Outcome Outcome
+}
+
+// Outcome says whether an operation took place.
+type Outcome uint8
+
+// The outcomes.
+const (
+	OutcomeUnknown Outcome = iota
+	OutcomeDone
+	OutcomeNotDone
+)
+
+// A Resolver finds out whether an intent of a dead gateway took place, by
+// comparing its evidence with the file system. The names are held meanwhile.
+type Resolver func(ctx context.Context, in *Intent) (Outcome, error)
+
+// Progress is where a COMPOUND stands: enough for any gateway to go on.
+type Progress struct {
+	Op      uint32 // index of the operation to run next, or of the one begun
+	Offset  uint32 // where its arguments begin (the opnum), in bytes of the COMPOUND's body
+	OpStart uint32 // where the result of the last operation run begins in Reply
+	Status  nfs4.Status
+	Reply   []byte // results so far (nfs_resop4s, without the COMPOUND's header)
+
+	Current, Saved               []byte // filehandles as on the wire, nil if not set
+	CurrentStateid, SavedStateid nfs4.Stateid
+}
+
+// A Compound is nfsops's running COMPOUND, as far as a transaction must know it.
+type Compound interface {
+	// Progress returns where the compound stands after the operation whose
+	// result was encoded last. The Node copies what it keeps.
+	Progress(p *Progress)
+
+	// Mark returns the present length of the reply; Rewind cuts the reply
+	// back to it. A transaction that must run again encodes again.
+	Mark() int
+	Rewind(mark int)
+}
+
+// SequenceArgs are those of SEQUENCE (RFC 8881 §18.46).
+type SequenceArgs struct {
+	Session   nfs4.SessionID
+	Sequence  uint32
+	Slot      uint32
+	Highest   uint32
+	CacheThis bool
+	Checksum  uint64 // of the COMPOUND's body: tells a retry from another request
+}
+
+// ChannelAttrs are channel_attrs4 without RDMA.
+type ChannelAttrs struct {
+	HeaderPad, MaxRequest, MaxReply, MaxCached, MaxOps, MaxSlots uint32
+}
+
+// ExchangeIDArgs are those of EXCHANGE_ID (RFC 8881 §18.35) with SP4_NONE.
+type ExchangeIDArgs struct {
+	Owner     []byte
+	Verifier  nfs4.Verifier
+	Flags     uint32
+	Principal string
+	Minor     uint32
+	ImplName  string // for people: what the client says it is
+	Remote    string // for people: where it was seen last
+}
+
+// ExchangeIDResult is that of EXCHANGE_ID.
+type ExchangeIDResult struct {
+	Client   ClientID
+	Sequence uint32
+	Flags    uint32
+}
+
+// CreateSessionArgs are those of CREATE_SESSION (RFC 8881 §18.36).
+type CreateSessionArgs struct {
+	Client          ClientID
+	Sequence        uint32
+	Flags           uint32
+	Fore, Back      ChannelAttrs
+	CallbackProgram uint32
+	CallbackSec     []byte // encoded csa_sec_parms
+	Principal       string
+}
+
+// CreateSessionResult is that of CREATE_SESSION.
+type CreateSessionResult struct {
+	Session    nfs4.SessionID
+	Sequence   uint32
+	Flags      uint32
+	Fore, Back ChannelAttrs
+}
+
+// SetClientIDArgs are those of SETCLIENTID (RFC 7530 §16.33).
+type SetClientIDArgs struct {
+	ID                []byte
+	Verifier          nfs4.Verifier
+	CallbackProgram   uint32
+	CallbackNetID     string
+	CallbackAddr      string
+	CallbackIdent     uint32
+	Principal, Remote string
+}
+
+// SetClientIDResult is that of SETCLIENTID.
+type SetClientIDResult struct {
+	Client  ClientID
+	Confirm nfs4.Verifier
+
+	// InUse holds the netid and address of the client that uses the id, when
+	// the error is ErrClientIDInUse.
+	InUseNetID, InUseAddr string
+}
+
+// OpenArgs are those of an OPEN once the file is known.
+type OpenArgs struct {
+	Client ClientID
+	Owner  []byte
+	File   FileKey
+	Access uint32 // nfs4.ShareAccess…, 1 to 3, without the want bits
+	Deny   uint32
+	Claim  uint32
+
+	// Principal is who opens: uid of the caller after AUTH_SYS. CheckIO reports it.
+	UID uint32
+}
+
+// OpenResult is the state that OPEN, OPEN_CONFIRM, OPEN_DOWNGRADE and CLOSE
+// leave.
+type OpenResult struct {
+	Stateid     nfs4.Stateid
+	Access      uint32
+	Deny        uint32
+	NeedConfirm bool // NFSv4.0: OPEN4_RESULT_CONFIRM
+}
+
+// LockArgs are those of LOCK and TestLock.
+type LockArgs struct {
+	Client         ClientID
+	File           FileKey
+	Write          bool
+	Offset, Length uint64 // Length of 2^64-1: to the end
+	Reclaim        bool
+
+	// A new lock owner comes with the stateid of its open file; one that has
+	// locks on the file already with the lock stateid.
+	New     bool
+	Owner   []byte
+	Stateid nfs4.Stateid
+}
+
+// IOResult says what CheckIO found.
+type IOResult struct {
+	// Special is true for the anonymous and the READ-bypass stateid: nothing
+	// was granted, the caller's rights must be checked.
+	Special bool
+
+	// UID of the one who opened, and the access it was granted.
+	UID    uint32
+	Access uint32
+	Client ClientID
+}
+
+// ClientInfo describes a client to an administrator.
+type ClientInfo struct {
+	ID        ClientID
+	Owner     []byte
+	Principal string
+	Minor     uint32
+	Confirmed bool
+	Remote    string
+	Impl      string
+	Renewed   time.Time
+	Courtesy  bool // its lease ran out; its state is kept until it is in somebody's way
+	Sessions  int
+	Opens     int
+	Locks     int
+}
+
+// LockInfo describes an open or a byte-range lock to an administrator.
+type LockInfo struct {
+	File           FileKey
+	Client         ClientID
+	Owner          []byte
+	Lock           bool // a byte-range lock; otherwise an open
+	Access, Deny   uint32
+	Offset, Length uint64
+	Write          bool
+}
