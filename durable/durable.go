@@ -54,6 +54,13 @@ type Write struct {
 // and drop every group in Forget. Every group written or forgotten should also be
 // checked; a group written without a check is written blindly. Each written
 // group's version rises by exactly one, however many of its parts are written.
+//
+// Writes are done in their order: the last one to a part counts. Deleting a
+// part that does not exist is a write like any other, and brings its group into
+// being. Forgetting comes after all writes, so a group that is both written
+// and forgotten does not exist afterwards; forgetting a group that does not
+// exist does nothing. A group made after it was forgotten starts at version 1.
+// A batch that changes nothing is allowed: it only checks.
 type Batch struct {
 	Checks []Check
 	Writes []Write
@@ -105,7 +112,8 @@ var (
 type Ack interface {
 	// Wait returns nil when the batch, and every batch whose Commit returned
 	// before it, survives the loss of this process and of this machine. It
-	// must be called exactly once.
+	// must be called exactly once. An error is ErrUnknown, possibly wrapped:
+	// the batch may or may not survive.
 	Wait() error
 }
 
@@ -120,7 +128,8 @@ type Store interface {
 	// Commit does b atomically. When it returns without error the batch is
 	// decided and ordered: later Loads and Commits see it. It is durable when
 	// the Ack says so. The error is *Conflict, ErrFull, ErrUnavailable,
-	// ErrUnknown or ErrClosed, possibly wrapped.
+	// ErrUnknown, ErrDamaged, ErrLimit or ErrClosed, possibly wrapped. A ctx
+	// that is done before anything was written gives ErrUnavailable.
 	//
 	// Commit keeps no reference to b or its Values after it returns.
 	Commit(ctx context.Context, b *Batch) (Ack, error)
