@@ -58,6 +58,14 @@ type Config struct {
 	// 1 s to 1 h; default 90 s.
 	Lease time.Duration
 
+	// Shared says that other gateways write to the same Store, so that what is
+	// not in memory may have changed there.
+	Shared bool
+
+	// Courtesy is how long the state of a client whose lease ran out is kept
+	// while it is in nobody's way. Default 24 h.
+	Courtesy time.Duration
+
 	Limits Limits
 	Logger *slog.Logger
 
