@@ -1,0 +1,181 @@
+package nfsops
+
+import (
+	"container/list"
+	"sync"
+
+	"holdfast/export"
+)
+
+// fileTable keeps files open between requests, so that READ and WRITE cost one
+// system call. A file is kept as long as it is used and there is room; nothing
+// depends on its being kept, for it can be opened again.
+//
+// Its mutex is never held while a file is opened, read or closed.
+type fileTable struct {
+	mu   sync.Mutex
+	max  int
+	open map[fileID]*openFile
+	idle list.List // of *openFile without users, the one used last at the front
+}
+
+// fileID names one way of having a file open. key is a filehandle.
+type fileID struct {
+	key   string
+	write bool
+}
+
+// An openFile is a file that is open, with the count of those who use it.
+type openFile struct {
+	export.File
+	table *fileTable
+	id    fileID
+	users int
+	gone  bool          // dropped: closed with its last user
+	elem  *list.Element // in idle, if there is no user
+	ready chan struct{} // closed when File or err is set
+	err   error
+}
+
+func newFileTable(max int) *fileTable {
+	return &fileTable{max: max, open: make(map[fileID]*openFile)}
+}
+
+// get returns the open file of id, opened by open if it is not kept. Callers at
+// the same time share one call of open. The caller must release the file.
+func (t *fileTable) get(key []byte, write bool, open func() (export.File, error)) (*openFile, error) {
+	t.mu.Lock()
+	f := t.open[fileID{string(key), write}] // does not allocate
+	if f == nil && !write {
+		f = t.open[fileID{string(key), true}] // open for both
+	}
+	if f != nil {
+		f.users++
+		if f.elem != nil {
+			t.idle.Remove(f.elem)
+			f.elem = nil
+		}
+		t.mu.Unlock()
+		<-f.ready
+		if f.err != nil {
+			err := f.err
+			t.release(f)
+			return nil, err
+		}
+		return f, nil
+	}
+	f = &openFile{table: t, id: fileID{string(key), write}, users: 1, ready: make(chan struct{})}
+	t.open[f.id] = f
+	evicted := t.evict()
+	t.mu.Unlock()
+	closeAll(evicted)
+
+	f.File, f.err = open()
+	if f.err != nil {
+		err := f.err
+		t.mu.Lock()
+		t.remove(f)
+		t.mu.Unlock()
+		close(f.ready)
+		t.release(f)
+		return nil, err
+	}
+	close(f.ready)
+	return f, nil
+}
+
+// keep adds a file that was opened elsewhere, open for reading and writing, and
+// returns it with one user. If one is kept already, file is closed.
+func (t *fileTable) keep(key []byte, file export.File) *openFile {
+	ready := make(chan struct{})
+	close(ready)
+	f := &openFile{File: file, table: t, id: fileID{string(key), true}, users: 1, ready: ready}
+	t.mu.Lock()
+	if t.open[f.id] != nil {
+		f.gone = true
+	} else {
+		t.open[f.id] = f
+	}
+	evicted := t.evict()
+	t.mu.Unlock()
+	closeAll(evicted)
+	return f
+}
+
+// drop stops keeping the files of a filehandle, which nobody has open any more
+// or which is no more.
+func (t *fileTable) drop(key []byte) {
+	var closing []*openFile
+	t.mu.Lock()
+	for _, write := range [...]bool{false, true} {
+		if f := t.open[fileID{string(key), write}]; f != nil {
+			t.remove(f)
+			if f.users == 0 {
+				closing = append(closing, f)
+			}
+		}
+	}
+	t.mu.Unlock()
+	closeAll(closing)
+}
+
+func (t *fileTable) release(f *openFile) {
+	t.mu.Lock()
+	f.users--
+	closing := f.users == 0 && f.gone
+	if f.users == 0 && !f.gone {
+		f.elem = t.idle.PushFront(f)
+	}
+	t.mu.Unlock()
+	if closing {
+		closeAll([]*openFile{f})
+	}
+}
+
+// remove forgets f. The mutex is held.
+func (t *fileTable) remove(f *openFile) {
+	if f.gone {
+		return
+	}
+	f.gone = true
+	delete(t.open, f.id)
+	if f.elem != nil {
+		t.idle.Remove(f.elem)
+		f.elem = nil
+	}
+}
+
+// evict makes room; it returns what is to be closed. The mutex is held.
+func (t *fileTable) evict() (closing []*openFile) {
+	for len(t.open) > t.max && t.idle.Len() > 0 {
+		f := t.idle.Back().Value.(*openFile)
+		t.remove(f)
+		closing = append(closing, f)
+	}
+	return closing
+}
+
+func closeAll(files []*openFile) {
+	for _, f := range files {
+		if f.File != nil {
+			f.File.Close()
+		}
+	}
+}
+
+// close closes what nobody uses; what is used is closed by its last user.
+func (t *fileTable) close() {
+	var closing []*openFile
+	t.mu.Lock()
+	for _, f := range t.open {
+		t.remove(f)
+		if f.users == 0 {
+			closing = append(closing, f)
+		}
+	}
+	t.mu.Unlock()
+	closeAll(closing)
+}
+
+// release ends the use of the file.
+func (f *openFile) release() { f.table.release(f) }
