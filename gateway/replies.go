@@ -1,0 +1,136 @@
+package gateway
+
+import (
+	"encoding/binary"
+	"net"
+
+	"holdfast/internal/oncrpc"
+)
+
+// A reply is one record ready to be sent, its mark included.
+type reply struct {
+	data []byte
+	buf  *oncrpc.Buf // memory to give back; nil if there is none
+}
+
+const (
+	// gatherBytes and gatherReplies are when replies are sent though more
+	// requests are at hand.
+	gatherBytes   = 64 << 10
+	gatherReplies = 64
+	// batchBytes is how much is given to one system call.
+	batchBytes = 1 << 20
+)
+
+// mark writes the record mark into the first bytes of a reply.
+func mark(data []byte) {
+	binary.BigEndian.PutUint32(data, uint32(len(data)-oncrpc.MarkSize)|oncrpc.LastFragment)
+}
+
+// push queues a reply without sending it: the reader's way, which flushes before
+// it waits for more input.
+func (c *conn) push(r reply) {
+	mark(r.data)
+	c.s.memory.charge(int64(len(r.data)))
+	c.mu.Lock()
+	c.enqueue(r)
+	full := c.queued >= gatherBytes || len(c.queue) >= gatherReplies
+	c.mu.Unlock()
+	if full {
+		c.flush()
+	}
+}
+
+// finish queues and sends the reply of a request that ran outside the reader.
+func (c *conn) finish(r reply) {
+	mark(r.data)
+	c.s.memory.charge(int64(len(r.data)))
+	c.mu.Lock()
+	c.enqueue(r)
+	c.flight--
+	c.changed.Broadcast()
+	c.mu.Unlock()
+	c.flush()
+}
+
+func (c *conn) enqueue(r reply) {
+	c.queue = append(c.queue, r)
+	c.queued += len(r.data)
+}
+
+// flush sends what is queued, unless another goroutine is about to: then that
+// one sends it.
+func (c *conn) flush() {
+	c.mu.Lock()
+	if c.writing || len(c.queue) == 0 {
+		last := c.settle()
+		c.mu.Unlock()
+		if last {
+			c.end()
+		}
+		return
+	}
+	c.writing = true
+	for len(c.queue) > 0 {
+		batch := c.queue
+		c.queue = c.spare[:0]
+		broken := c.broken
+		c.mu.Unlock()
+
+		var err error
+		if !broken {
+			err = c.write(batch)
+		}
+		size := 0
+		for i := range batch {
+			size += len(batch[i].data)
+			batch[i].buf.Free()
+		}
+		clear(batch)
+		c.s.memory.release(int64(size))
+		if err != nil {
+			c.kill(err)
+		}
+
+		c.mu.Lock()
+		c.spare = batch[:0]
+		c.queued -= size
+		c.changed.Broadcast()
+	}
+	c.writing = false
+	last := c.settle()
+	c.mu.Unlock()
+	if last {
+		c.end()
+	}
+}
+
+// write sends replies, in pieces small enough that a slow client is seen to
+// make progress.
+func (c *conn) write(batch []reply) error {
+	defer c.writingSince.Store(0)
+	var room [16][]byte
+	for len(batch) > 0 {
+		parts := net.Buffers(room[:0])
+		n, size := 0, 0
+		for n < len(batch) && (n == 0 || size+len(batch[n].data) <= batchBytes) {
+			parts = append(parts, batch[n].data)
+			size += len(batch[n].data)
+			n++
+		}
+		c.writingSince.Store(c.s.clock())
+		var err error
+		if len(parts) == 1 {
+			_, err = c.nc.Write(parts[0])
+		} else {
+			_, err = parts.WriteTo(c.nc)
+		}
+		if err != nil {
+			return err
+		}
+		c.s.stats.bytesOut.Add(uint64(size))
+		c.s.stats.writes.Add(1)
+		batch = batch[n:]
+	}
+	return nil
+}

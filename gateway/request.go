@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"holdfast/internal/oncrpc"
+	"holdfast/internal/xdr"
+	"holdfast/nfsops"
+)
+
+// requestCost is what a running request is taken to hold besides its record
+// and its reply: stack and the operations' own memory.
+const requestCost = 16 << 10
+
+// A request is one COMPOUND call on its way. It is reused.
+type request struct {
+	c     *conn
+	in    *oncrpc.Buf
+	out   *oncrpc.Buf
+	w     xdr.Writer
+	call  nfsops.Call
+	cost  int64
+	start time.Time
+}
+
+// dispatch answers a record, runs it, or hands it to a worker. It returns
+// more = false if the role of the reader was taken away meanwhile. The error
+// says that the record is not RPC.
+func (c *conn) dispatch(in *oncrpc.Buf) (more bool, err error) {
+	var h oncrpc.Call
+	r := xdr.NewReader(in.B)
+	err = h.Decode(&r)
+	if errors.Is(err, oncrpc.ErrNotCall) {
+		// The answer to a callback that nobody waits for any more.
+		c.s.stats.strays.Add(1)
+		in.Free()
+		return true, nil
+	}
+	v, cred := c.judge(&h, err)
+	switch {
+	case v == notRPC:
+		in.Free()
+		return false, fmt.Errorf("not an RPC call: %w", err)
+	case v == accepted && h.Proc != 0:
+		c.met()
+		return c.compound(&h, cred, in, r.Rest()), nil
+	case v == accepted:
+		c.s.stats.nulls.Add(1)
+	default:
+		c.s.stats.refusals.Add(1)
+		c.s.log.Debug("call refused", "remote", c.remote, "conn", c.id, "why", v.String())
+	}
+	c.met()
+	in.Free()
+	out := c.s.pool.Get(64)
+	w := xdr.NewWriter(out.B)
+	w.Uint32(0) // the record mark
+	v.append(&w, &h, c.s.lowestVersion())
+	c.push(reply{w.Bytes(), out})
+	return true, nil
+}
+
+// met notes that the client sent a call.
+func (c *conn) met() {
+	c.calls.Add(1)
+	if c.state.Load() == stranger {
+		c.state.Store(known)
+	}
+}
+
+// compound runs a COMPOUND call here or in a worker. It takes over in.
+func (c *conn) compound(h *oncrpc.Call, cred *credential, in *oncrpc.Buf, body []byte) (more bool) {
+	s := c.s
+	quick, size := s.forecast(body)
+	req := s.requests.Get().(*request)
+	*req = request{c: c, in: in, start: time.Now(), cost: int64(cap(in.B)) + requestCost}
+	req.call = nfsops.Call{
+		XID:     h.XID,
+		Flavor:  cred.flavor,
+		Creds:   cred.creds,
+		Machine: cred.machine,
+		Remote:  c.remote,
+		Conn:    c,
+		Body:    body,
+	}
+	s.memory.charge(req.cost)
+	s.stats.running.Add(1)
+	req.out = s.pool.Get(max(size, 0) + oncrpc.MarkSize + oncrpc.AcceptedSize)
+
+	if !quick {
+		c.mu.Lock()
+		c.flight++
+		c.mu.Unlock()
+		s.workers.run(req)
+		return true
+	}
+	turn := c.turn.Load() + 1
+	c.turn.Store(turn)
+	s.watch.note(c)
+	answer := req.run()
+	if c.turn.CompareAndSwap(turn, turn+1) {
+		c.push(answer)
+		return true
+	}
+	c.finish(answer)
+	return false
+}
+
+// work runs the request and sends its reply.
+func (req *request) work() {
+	c := req.c
+	c.finish(req.run())
+}
+
+// run carries the call out and frees everything but the reply.
+func (req *request) run() reply {
+	s := req.c.s
+	req.handle()
+	data, buf := req.w.Bytes(), req.out
+	s.stats.observe(time.Since(req.start))
+	s.stats.running.Add(-1)
+	s.memory.release(req.cost)
+	req.in.Free()
+	*req = request{}
+	s.requests.Put(req)
+	if buf != nil && (cap(buf.B) == 0 || &data[0] != &buf.B[:1][0]) {
+		// The reply outgrew its buffer.
+		buf.Free()
+		buf = nil
+	}
+	return reply{data, buf}
+}
+
+// handle leaves a complete reply in req.w, whatever happens.
+func (req *request) handle() {
+	req.begin(oncrpc.Success)
+	defer func() {
+		if p := recover(); p != nil {
+			req.c.s.stats.panics.Add(1)
+			req.c.s.log.Error("panic in a request", "remote", req.call.Remote, "xid", req.call.XID,
+				"panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			req.begin(oncrpc.SystemErr)
+		}
+	}()
+	err := req.c.s.cfg.Handler.Compound(req.c.s.ctx, &req.call, &req.w)
+	switch {
+	case err == nil:
+	case errors.Is(err, xdr.ErrShort), errors.Is(err, xdr.ErrBound), errors.Is(err, xdr.ErrValue):
+		req.c.s.stats.garbage.Add(1)
+		req.begin(oncrpc.GarbageArgs)
+	default:
+		req.c.s.stats.failed.Add(1)
+		req.c.s.log.Error("request failed", "remote", req.call.Remote, "xid", req.call.XID, "error", err)
+		req.begin(oncrpc.SystemErr)
+	}
+}
+
+// begin starts the reply over.
+func (req *request) begin(stat oncrpc.AcceptStat) {
+	req.w = xdr.NewWriter(req.out.B[:0])
+	req.w.Uint32(0) // the record mark
+	oncrpc.AppendAccepted(&req.w, req.call.XID, stat)
+}
