@@ -49,6 +49,7 @@ type Server struct {
 	exports *exports.Set
 	log     *slog.Logger
 	files   *fileTable
+	owners  *owners // nil: owners are numbers
 	pool    sync.Pool
 
 	// syncFailures counts failed syncs. It is part of the write verifier: what
@@ -90,6 +91,9 @@ func New(cfg Config) (*Server, error) {
 		exports: cfg.Exports,
 		log:     cfg.Logger,
 		files:   newFileTable(cfg.MaxOpenFiles),
+	}
+	if cfg.Names {
+		s.owners = newOwners(cfg.Domain)
 	}
 	s.pool.New = func() any { return new(compound) }
 	cfg.Node.SetResolver(s.resolve)

@@ -16,6 +16,7 @@ var statusTable = []struct {
 	err    error
 	status nfs4.Status
 }{
+	{errAttrNotSupp, nfs4.ErrAttrNotSupp},
 	{export.ErrNotExist, nfs4.ErrNoEnt},
 	{export.ErrAccess, nfs4.ErrAccess},
 	{export.ErrPerm, nfs4.ErrPerm},
