@@ -55,16 +55,20 @@ type conn struct {
 
 	sessions bindings
 
+	// Of the goroutine that set writing.
+	parts, eaten net.Buffers
+
 	// mu guards what follows. It is taken alone and not held over system calls.
-	mu      sync.Mutex
-	changed sync.Cond // flight or queued went down, or broken
-	queue   []reply
-	spare   []reply // memory of a queue that was written
-	queued  int     // bytes of replies not yet written
-	writing bool
-	broken  bool // replies cannot be sent any more
-	flight  int  // requests running outside the reader, and 1 for the reader
-	ended   bool
+	mu        sync.Mutex
+	changed   sync.Cond // flight or queued went down, or broken
+	queue     []reply
+	spare     []reply // memory of a queue that was written
+	queued    int     // bytes of replies not yet written
+	writing   bool
+	gathering bool // somebody waits a moment for more replies and then flushes
+	broken    bool // replies cannot be sent any more
+	flight    int  // requests running outside the reader, and 1 for the reader
+	ended     bool
 }
 
 func newConn(s *Server, nc *net.TCPConn) *conn {
@@ -238,7 +242,7 @@ func (c *conn) release() {
 // settle says that the connection is over: nothing runs and nothing is left to
 // be written. It says so once. The caller holds mu.
 func (c *conn) settle() bool {
-	if c.flight > 0 || c.writing || len(c.queue) > 0 || c.ended {
+	if c.flight > 0 || c.writing || c.gathering || len(c.queue) > 0 || c.ended {
 		return false
 	}
 	c.ended = true

@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"encoding/binary"
-	"net"
+	"runtime"
 
 	"holdfast/internal/oncrpc"
 )
@@ -42,6 +42,8 @@ func (c *conn) push(r reply) {
 }
 
 // finish queues and sends the reply of a request that ran outside the reader.
+// If more of the connection's requests are running it first lets those that can
+// run do so: their replies then go out in the same system call.
 func (c *conn) finish(r reply) {
 	mark(r.data)
 	c.s.memory.charge(int64(len(r.data)))
@@ -49,6 +51,17 @@ func (c *conn) finish(r reply) {
 	c.enqueue(r)
 	c.flight--
 	c.changed.Broadcast()
+	if c.writing || c.gathering {
+		c.mu.Unlock()
+		return
+	}
+	if c.flight > 1 && c.queued < gatherBytes {
+		c.gathering = true
+		c.mu.Unlock()
+		runtime.Gosched()
+		c.mu.Lock()
+		c.gathering = false
+	}
 	c.mu.Unlock()
 	c.flush()
 }
@@ -109,9 +122,8 @@ func (c *conn) flush() {
 // make progress.
 func (c *conn) write(batch []reply) error {
 	defer c.writingSince.Store(0)
-	var room [16][]byte
 	for len(batch) > 0 {
-		parts := net.Buffers(room[:0])
+		parts := c.parts[:0]
 		n, size := 0, 0
 		for n < len(batch) && (n == 0 || size+len(batch[n].data) <= batchBytes) {
 			parts = append(parts, batch[n].data)
@@ -123,8 +135,12 @@ func (c *conn) write(batch []reply) error {
 		if len(parts) == 1 {
 			_, err = c.nc.Write(parts[0])
 		} else {
-			_, err = parts.WriteTo(c.nc)
+			// WriteTo eats the slice it is called on.
+			c.eaten = parts
+			_, err = c.eaten.WriteTo(c.nc)
 		}
+		clear(parts)
+		c.parts = parts[:0]
 		if err != nil {
 			return err
 		}
