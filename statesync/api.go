@@ -32,20 +32,20 @@ package statesync
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
 	"holdfast/durable"
 	"holdfast/internal/nfs4"
+	"holdfast/statesync/rules"
 )
 
 // FileKey names a file in the shared state: the filehandle as it is on the
 // wire, the same bytes on every gateway.
-type FileKey string
+type FileKey = rules.FileKey
 
 // ClientID is a clientid4. 0 is never given out.
-type ClientID uint64
+type ClientID = rules.ClientID
 
 // Config is what Join needs.
 type Config struct {
@@ -89,56 +89,49 @@ type Limits struct {
 	UnconfirmedLife time.Duration
 }
 
-// Errors of the state. Each stands for the nfsstat4 of the same name.
+// The errors of the rules, which the Node hands on.
 var (
-	ErrBadStateid         = errors.New("bad stateid")
-	ErrOldStateid         = errors.New("old stateid")
-	ErrStaleStateid       = errors.New("stale stateid")
-	ErrExpired            = errors.New("state expired")
-	ErrAdminRevoked       = errors.New("state revoked by the administrator")
-	ErrOpenMode           = errors.New("file not open for this access")
-	ErrShareDenied        = errors.New("share reservation denied")
-	ErrLocked             = errors.New("conflicts with a share reservation")
-	ErrLockRange          = errors.New("lock range not supported")
-	ErrLocksHeld          = errors.New("locks are held")
-	ErrBadRange           = errors.New("lock range out of bounds")
-	ErrInval              = errors.New("invalid argument")
-	ErrGrace              = errors.New("reclaim not complete")
-	ErrNoGrace            = errors.New("no grace period")
-	ErrReclaimBad         = errors.New("reclaim not possible")
-	ErrStaleClientID      = errors.New("stale clientid")
-	ErrClientIDInUse      = errors.New("clientid in use by another principal")
-	ErrClientIDBusy       = errors.New("client holds state")
-	ErrNotSame            = errors.New("client owner and verifier are not those of the record")
-	ErrNoEnt              = errors.New("no confirmed record")
-	ErrPermission         = errors.New("not permitted for this principal")
-	ErrCompleteAlready    = errors.New("reclaim complete already")
-	ErrBadSession         = errors.New("bad session")
-	ErrBadSlot            = errors.New("bad slot")
-	ErrBadHighSlot        = errors.New("bad high slot")
-	ErrSeqMisordered      = errors.New("sequence misordered")
-	ErrSeqFalseRetry      = errors.New("sequence false retry")
-	ErrRetryUncachedReply = errors.New("retry of a reply that was not kept")
-	ErrBadSeqid           = errors.New("bad owner sequence")
-	ErrTooSmall           = errors.New("channel attributes too small")
-	ErrResource           = errors.New("limit reached")
-	ErrDelay              = errors.New("try again later")
-	ErrConnNotBound       = errors.New("connection not bound to session")
-	ErrBackchannelBusy    = errors.New("backchannel busy")
-	ErrServerFault        = errors.New("state cannot be decoded")
-	ErrFenced             = errors.New("gateway may not serve")
+	ErrBadStateid         = rules.ErrBadStateid
+	ErrOldStateid         = rules.ErrOldStateid
+	ErrStaleStateid       = rules.ErrStaleStateid
+	ErrExpired            = rules.ErrExpired
+	ErrAdminRevoked       = rules.ErrAdminRevoked
+	ErrOpenMode           = rules.ErrOpenMode
+	ErrShareDenied        = rules.ErrShareDenied
+	ErrLocked             = rules.ErrLocked
+	ErrLockRange          = rules.ErrLockRange
+	ErrLocksHeld          = rules.ErrLocksHeld
+	ErrBadRange           = rules.ErrBadRange
+	ErrInval              = rules.ErrInval
+	ErrGrace              = rules.ErrGrace
+	ErrNoGrace            = rules.ErrNoGrace
+	ErrReclaimBad         = rules.ErrReclaimBad
+	ErrStaleClientID      = rules.ErrStaleClientID
+	ErrClientIDInUse      = rules.ErrClientIDInUse
+	ErrClientIDBusy       = rules.ErrClientIDBusy
+	ErrNotSame            = rules.ErrNotSame
+	ErrNoEnt              = rules.ErrNoEnt
+	ErrPermission         = rules.ErrPermission
+	ErrCompleteAlready    = rules.ErrCompleteAlready
+	ErrBadSession         = rules.ErrBadSession
+	ErrBadSlot            = rules.ErrBadSlot
+	ErrBadHighSlot        = rules.ErrBadHighSlot
+	ErrSeqMisordered      = rules.ErrSeqMisordered
+	ErrSeqFalseRetry      = rules.ErrSeqFalseRetry
+	ErrRetryUncachedReply = rules.ErrRetryUncachedReply
+	ErrBadSeqid           = rules.ErrBadSeqid
+	ErrTooSmall           = rules.ErrTooSmall
+	ErrResource           = rules.ErrResource
+	ErrDelay              = rules.ErrDelay
+	ErrConnNotBound       = rules.ErrConnNotBound
+	ErrBackchannelBusy    = rules.ErrBackchannelBusy
+	ErrServerFault        = rules.ErrServerFault
+	ErrFenced             = rules.ErrFenced
 )
 
 // A LockDenied is the error of Lock and TestLock when another owner's lock
-// stands in the way (LOCK4denied).
-type LockDenied struct {
-	Offset, Length uint64
-	Write          bool
-	Client         ClientID
-	Owner          []byte
-}
-
-func (*LockDenied) Error() string { return "lock denied" }
+// stands in the way.
+type LockDenied = rules.LockDenied
 
 // Identity is what makes all gateways of a cluster one server. It is made once
 // and never changes.
