@@ -69,21 +69,22 @@ func (c *compound) supported(e *exports.Export) nfs4.Bitmap {
 	return b.And(attrsOfMinor[c.minor])
 }
 
+// readable returns the attributes that an object with attributes a has a value
+// of. A file system either keeps the time of creation or does not.
+func (c *compound) readable(e *exports.Export, a *export.Attr) nfs4.Bitmap {
+	b := c.supported(e).AndNot(attrsWriteOnly)
+	if a.Btime.IsZero() {
+		b.Clear(nfs4.AttrTimeCreate)
+	}
+	return b
+}
+
 // encodeAttrs appends the fattr4 of o for the attributes of mask that are
 // supported and can be read. a holds o's attributes. It takes no memory of its
 // own for anything but ACLs. On an error the reply must be cut back to where it
 // was.
 func (c *compound) encodeAttrs(w *xdr.Writer, mask nfs4.Bitmap, o *object, a *export.Attr) error {
-	return c.encodeEntry(w, mask, o, a, 0)
-}
-
-// encodeEntry is encodeAttrs that also knows mounted_on_fileid, where it
-// differs from fileid and mounted is not 0.
-func (c *compound) encodeEntry(w *xdr.Writer, mask nfs4.Bitmap, o *object, a *export.Attr, mounted uint64) error {
-	mask = mask.And(c.supported(o.exp)).AndNot(attrsWriteOnly)
-	if a.Btime.IsZero() {
-		mask.Clear(nfs4.AttrTimeCreate)
-	}
+	mask = mask.And(c.readable(o.exp, a))
 	if !mask.And(attrsStatfs).Empty() {
 		if err := o.exp.FS.Statfs(o.h, &c.statfs); err != nil {
 			return fmt.Errorf("space of the file system: %w", err)
@@ -93,7 +94,7 @@ func (c *compound) encodeEntry(w *xdr.Writer, mask nfs4.Bitmap, o *object, a *ex
 	at := w.Len()
 	w.Uint32(0)
 	for attr, ok := mask.Next(0); ok; attr, ok = mask.Next(attr + 1) {
-		if err := c.encodeAttr(w, attr, o, a, mounted); err != nil {
+		if err := c.encodeAttr(w, attr, o, a); err != nil {
 			return err
 		}
 	}
@@ -102,7 +103,7 @@ func (c *compound) encodeEntry(w *xdr.Writer, mask nfs4.Bitmap, o *object, a *ex
 }
 
 // encodeAttr appends the value of one attribute.
-func (c *compound) encodeAttr(w *xdr.Writer, attr nfs4.Attr, o *object, a *export.Attr, mounted uint64) error {
+func (c *compound) encodeAttr(w *xdr.Writer, attr nfs4.Attr, o *object, a *export.Attr) error {
 	st := &c.statfs
 	switch attr {
 	case nfs4.AttrSupported:
@@ -152,7 +153,7 @@ func (c *compound) encodeAttr(w *xdr.Writer, attr nfs4.Attr, o *object, a *expor
 	case nfs4.AttrFileID:
 		w.Uint64(a.FileID)
 	case nfs4.AttrMountedOnFileID:
-		w.Uint64(c.mountedOn(o, a, mounted))
+		w.Uint64(c.mountedOn(o, a))
 	case nfs4.AttrFilesAvail:
 		w.Uint64(st.FilesAvail)
 	case nfs4.AttrFilesFree:
@@ -230,10 +231,7 @@ func (c *compound) settableAt(e *exports.Export) nfs4.Bitmap {
 
 // mountedOn is mounted_on_fileid: at the root of an export the fileid of the
 // directory below it (RFC 8881 §5.8.2.23).
-func (c *compound) mountedOn(o *object, a *export.Attr, mounted uint64) uint64 {
-	if mounted != 0 {
-		return mounted
-	}
+func (c *compound) mountedOn(o *object, a *export.Attr) uint64 {
 	if o.isRoot() {
 		var below export.Attr
 		if _, ok := c.srv.exports.MountPoint(o.exp, &below); ok {
@@ -274,12 +272,17 @@ func opGetAttr(c *compound) nfs4.Status {
 	if status := c.current(); status != nfs4.OK {
 		return status
 	}
-	// "An attempt to retrieve a write-only attribute" is NFS4ERR_INVAL (RFC 8881 §5.5).
-	if !mask.And(attrsWriteOnly).And(attrsOfMinor[c.minor]).Empty() {
+	if c.asksWriteOnly(mask) {
 		return nfs4.ErrInval
 	}
 	if err := c.cur.fs().Getattr(c.cur.h, &c.attr); err != nil {
 		return c.fail(err)
 	}
 	return c.fail(c.encodeAttrs(c.w, mask, &c.cur, &c.attr))
+}
+
+// asksWriteOnly says whether a client wants to read what can only be set, for
+// which it gets NFS4ERR_INVAL (RFC 8881 §5.5).
+func (c *compound) asksWriteOnly(mask nfs4.Bitmap) bool {
+	return !mask.And(attrsWriteOnly).And(attrsOfMinor[c.minor]).Empty()
 }
