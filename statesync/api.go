@@ -141,50 +141,24 @@ type Identity struct {
 	HandleKey   [16]byte // seals filehandles
 }
 
-// A Name is a directory entry.
-type Name struct {
-	Dir  FileKey
-	Name string
-}
-
-// An Intent is a file operation that was begun and of which it is not known
-// whether it took place.
-type Intent struct {
-	Op       nfs4.Op
-	Names    []Name
-	Evidence []byte // nfsops's: what was true of Names before
-
-	// Settled says that Outcome is known, because somebody else needed the
-	// names: then they are no longer held.
-	Settled bool
-	Outcome Outcome
-}
-
-// Outcome says whether an operation took place.
-type Outcome uint8
+// The vocabulary of requests that change something, which the rules share.
+type (
+	Name     = rules.Name
+	Intent   = rules.Intent
+	Outcome  = rules.Outcome
+	Progress = rules.Progress
+)
 
 // The outcomes.
 const (
-	OutcomeUnknown Outcome = iota
-	OutcomeDone
-	OutcomeNotDone
+	OutcomeUnknown = rules.OutcomeUnknown
+	OutcomeDone    = rules.OutcomeDone
+	OutcomeNotDone = rules.OutcomeNotDone
 )
 
 // A Resolver finds out whether an intent of a dead gateway took place, by
 // comparing its evidence with the file system. The names are held meanwhile.
 type Resolver func(ctx context.Context, in *Intent) (Outcome, error)
-
-// Progress is where a COMPOUND stands: enough for any gateway to go on.
-type Progress struct {
-	Op      uint32 // index of the operation to run next, or of the one begun
-	Offset  uint32 // where its arguments begin (the opnum), in bytes of the COMPOUND's body
-	OpStart uint32 // where the result of the last operation run begins in Reply
-	Status  nfs4.Status
-	Reply   []byte // results so far (nfs_resop4s, without the COMPOUND's header)
-
-	Current, Saved               []byte // filehandles as on the wire, nil if not set
-	CurrentStateid, SavedStateid nfs4.Stateid
-}
 
 // A Compound is nfsops's running COMPOUND, as far as a transaction must know it.
 type Compound interface {
@@ -209,9 +183,7 @@ type SequenceArgs struct {
 }
 
 // ChannelAttrs are channel_attrs4 without RDMA.
-type ChannelAttrs struct {
-	HeaderPad, MaxRequest, MaxReply, MaxCached, MaxOps, MaxSlots uint32
-}
+type ChannelAttrs = rules.ChannelAttrs
 
 // ExchangeIDArgs are those of EXCHANGE_ID (RFC 8881 §18.35) with SP4_NONE.
 type ExchangeIDArgs struct {

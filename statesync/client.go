@@ -1,0 +1,184 @@
+package statesync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"holdfast/durable"
+	"holdfast/internal/nfs4"
+	"holdfast/statesync/rules"
+)
+
+// A client is a client's record in memory, with what is not in the store: when
+// it was last heard of, and how much it holds.
+type client struct {
+	id   ClientID
+	view atomic.Pointer[clientView]
+
+	// gone says that the record does not exist any more, and all state of the
+	// client with it.
+	gone    atomic.Bool
+	evicted atomic.Bool
+
+	renewed atomic.Int64 // by Node.clock
+	made    int64        // when an unconfirmed client came to be known
+	ranges  atomic.Int64 // byte ranges locked, in files in memory
+	held    holdings
+
+	mu       sync.Mutex
+	sessions map[nfs4.SessionID]*session // in memory
+}
+
+// clientView is a record at a version; it is not changed.
+type clientView struct {
+	rec     *rules.Client
+	version uint64
+}
+
+// minor0 says that the client is one of NFSv4.0.
+func (c *client) minor0() bool { return c.view.Load().rec.Minor == 0 }
+
+// check demands in a batch that the client is still what it was: whoever
+// removes a client makes every grant to it fail from then on.
+func (c *client) check(b *durable.Batch) {
+	b.Checks = append(b.Checks, durable.Check{Key: clientKey(c.id), Version: c.view.Load().version})
+}
+
+// install makes a record the client's if it is newer than the present one.
+func (c *client) install(rec *rules.Client, version uint64) {
+	next := &clientView{rec, version}
+	for {
+		old := c.view.Load()
+		if old != nil && old.version >= version {
+			return
+		}
+		if c.view.CompareAndSwap(old, next) {
+			return
+		}
+	}
+}
+
+// expired says that the client's lease ran out.
+func (n *Node) expired(c *client) bool {
+	return n.clock()-c.renewed.Load() > int64(n.cfg.Lease)
+}
+
+func (n *Node) renew(c *client) { c.renewed.Store(n.clock()) }
+
+// client returns a client, from memory or the store. The error is
+// ErrStaleClientID if there is none.
+func (n *Node) client(ctx context.Context, id ClientID) (*client, error) {
+	if c := n.clients.get(id); c != nil {
+		if c.gone.Load() {
+			return nil, ErrStaleClientID
+		}
+		return c, nil
+	}
+	key := clientKey(id)
+	if err := n.loading.take(ctx, key); err != nil {
+		return nil, err
+	}
+	defer n.loading.give(key)
+	if c := n.clients.get(id); c != nil {
+		return c, nil
+	}
+	g, err := n.load(ctx, key)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	return n.adopt(id, g)
+}
+
+// adopt brings a client's group from the store into memory. The group's key
+// is taken in n.loading, so that what is adopted cannot have been removed.
+func (n *Node) adopt(id ClientID, g durable.Group) (*client, error) {
+	value := head(g)
+	if value == nil {
+		return nil, ErrStaleClientID
+	}
+	rec, err := rules.DecodeClient(value)
+	if err != nil {
+		return nil, fmt.Errorf("client %016x: %w", uint64(id), err)
+	}
+	if rec.ID != id {
+		return nil, fmt.Errorf("%w: client %016x has the record of %016x", ErrServerFault, uint64(id), uint64(rec.ID))
+	}
+	// Every client counts as heard of when this gateway came.
+	c := n.clients.getOrMake(id, func() *client { return n.newClient(id, 0) })
+	c.install(rec, g.Version)
+	return c, nil
+}
+
+func (n *Node) newClient(id ClientID, now int64) *client {
+	c := &client{id: id, made: now, sessions: make(map[nfs4.SessionID]*session)}
+	c.renewed.Store(now)
+	return c
+}
+
+// reload brings the client in memory to what a failed check told. It returns
+// false if the client does not exist any more.
+func (n *Node) reload(c *client, g durable.Group) (bool, error) {
+	value := head(g)
+	if value == nil {
+		n.forget(c)
+		return false, nil
+	}
+	rec, err := rules.DecodeClient(value)
+	if err != nil {
+		return false, err
+	}
+	c.install(rec, g.Version)
+	return true, nil
+}
+
+// forget drops a client that the store does not have any more from memory.
+func (n *Node) forget(c *client) {
+	c.gone.Store(true)
+	c.mu.Lock()
+	sessions := c.sessions
+	c.sessions = nil
+	c.mu.Unlock()
+	for id, s := range sessions {
+		s.gone.Store(true)
+		n.sessions.dropIf(id, func(t *session) bool { return t == s })
+	}
+	n.clients.dropIf(c.id, func(d *client) bool { return d == c })
+}
+
+// live40 returns an NFSv4.0 client that may use state. The errors are
+// ErrStaleClientID and ErrExpired.
+func (n *Node) live40(ctx context.Context, id ClientID) (*client, error) {
+	c, err := n.client(ctx, id)
+	if errors.Is(err, ErrStaleClientID) && n.wasHere(ctx, id) {
+		return nil, ErrExpired
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !c.view.Load().rec.Confirmed || !c.minor0() {
+		return nil, ErrStaleClientID
+	}
+	n.renew(c)
+	return c, nil
+}
+
+// wasHere says that a client was removed and that its remains are not
+// cleaned up yet: it is late rather than unknown.
+func (n *Node) wasHere(ctx context.Context, id ClientID) bool {
+	g, err := n.load(ctx, goneKey(id))
+	return err == nil && g.Version > 0 && head(g) != nil
+}
+
+// ended is the error of a request of a client that was removed meanwhile.
+func (c *client) ended() error {
+	switch {
+	case !c.minor0():
+		return ErrBadSession
+	case c.evicted.Load():
+		return ErrAdminRevoked
+	}
+	return ErrExpired
+}

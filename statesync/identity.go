@@ -1,0 +1,230 @@
+package statesync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"holdfast/durable"
+	"holdfast/internal/xdr"
+	"holdfast/statesync/rules"
+)
+
+// owned is a client owner with its clients, as read for one transaction.
+type owned struct {
+	key     string // of the ident group
+	version uint64
+	known   rules.Known
+
+	// versions of the clients' groups, by id.
+	versions map[ClientID]uint64
+}
+
+// client returns one of the owner's clients, nil if id is none of them.
+func (o *owned) client(id ClientID) *rules.Client {
+	for _, c := range []*rules.Client{o.known.Confirmed, o.known.Unconfirmed} {
+		if c != nil && c.ID == id {
+			return c
+		}
+	}
+	return nil
+}
+
+// onOwner runs a transaction over the clients of a client owner. decide is
+// called with what the store holds, perhaps several times; a nil Change
+// commits nothing. extra adds to the batch what else goes with it.
+func (n *Node) onOwner(ctx context.Context, minor uint32, name []byte, decide func(*owned) (*rules.Change, error), extra func(*durable.Batch)) error {
+	key := identKey(minor, name)
+	if err := n.idents.take(ctx, key); err != nil {
+		return err
+	}
+	defer n.idents.give(key)
+	for {
+		o, err := n.loadOwned(ctx, key)
+		if err != nil {
+			return err
+		}
+		ch, err := decide(o)
+		if err != nil || ch == nil {
+			return err
+		}
+		b := n.changeBatch(o, ch)
+		if extra != nil {
+			extra(b)
+		}
+		err = n.commitNow(ctx, b)
+		if _, ok := errors.AsType[*durable.Conflict](err); ok {
+			continue
+		}
+		if err != nil {
+			if errors.Is(err, durable.ErrUnknown) {
+				n.dropped(ch) // whether they went is read again
+			}
+			return storeError(err)
+		}
+		n.changed(o, ch)
+		return nil
+	}
+}
+
+func (n *Node) loadOwned(ctx context.Context, key string) (*owned, error) {
+	g, err := n.load(ctx, key)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	o := &owned{key: key, version: g.Version, versions: make(map[ClientID]uint64)}
+	value := head(g)
+	if value == nil {
+		return o, nil
+	}
+	id, err := rules.DecodeIdent(value)
+	if err != nil {
+		return nil, err
+	}
+	get := func(id ClientID) (*rules.Client, error) {
+		if id == 0 {
+			return nil, nil
+		}
+		g, err := n.load(ctx, clientKey(id))
+		if err != nil {
+			return nil, storeError(err)
+		}
+		o.versions[id] = g.Version
+		if head(g) == nil {
+			return nil, nil
+		}
+		return rules.DecodeClient(head(g))
+	}
+	if o.known.Confirmed, err = get(id.Confirmed); err != nil {
+		return nil, err
+	}
+	if o.known.Unconfirmed, err = get(id.Unconfirmed); err != nil {
+		return nil, err
+	}
+	if conf := o.known.Confirmed; conf != nil {
+		if o.known.Idle, err = n.idle(ctx, conf); err != nil {
+			return nil, err
+		}
+	}
+	return o, nil
+}
+
+// idle says that a client has no state, or that its lease ran out.
+func (n *Node) idle(ctx context.Context, rec *rules.Client) (bool, error) {
+	c, err := n.client(ctx, rec.ID)
+	switch {
+	case errors.Is(err, ErrStaleClientID):
+		return true, nil
+	case err != nil:
+		return false, err
+	case n.expired(c):
+		return true, nil
+	case len(rec.Sessions) > 0:
+		return false, nil
+	}
+	has, err := n.hasState(ctx, c.id)
+	return !has, err
+}
+
+// hasState says whether a client has any stateid.
+func (n *Node) hasState(ctx context.Context, id ClientID) (bool, error) {
+	g, err := n.load(ctx, statesKey(id))
+	if err != nil {
+		return false, storeError(err)
+	}
+	for _, p := range g.Parts {
+		if len(p.Name) > 0 && p.Name[0] == partState {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// changeBatch is the batch that carries out ch. A client that goes leaves a
+// record of what it had, so that its remains can be found.
+func (n *Node) changeBatch(o *owned, ch *rules.Change) *durable.Batch {
+	b := &durable.Batch{Checks: []durable.Check{{Key: o.key, Version: o.version}}}
+	for id, version := range o.versions {
+		b.Checks = append(b.Checks, durable.Check{Key: clientKey(id), Version: version})
+	}
+	for _, rec := range ch.Put {
+		key := clientKey(rec.ID)
+		if _, known := o.versions[rec.ID]; !known {
+			b.Checks = append(b.Checks, durable.Check{Key: key})
+		}
+		b.Writes = append(b.Writes, durable.Write{Key: key, Value: rec.Encode()})
+	}
+	for _, id := range ch.Drop {
+		b.Forget = append(b.Forget, clientKey(id))
+		if rec := o.client(id); rec != nil {
+			b.Writes = append(b.Writes, durable.Write{Key: goneKey(id), Value: encodeGone(rec)})
+		}
+	}
+	if ch.Ident == (rules.Ident{}) {
+		b.Forget = append(b.Forget, o.key)
+	} else {
+		b.Writes = append(b.Writes, durable.Write{Key: o.key, Value: ch.Ident.Encode()})
+	}
+	return b
+}
+
+// changed brings memory to what was committed.
+func (n *Node) changed(o *owned, ch *rules.Change) {
+	for _, rec := range ch.Put {
+		id := rec.ID
+		c := n.clients.getOrMake(id, func() *client { return n.newClient(id, n.clock()) })
+		c.install(rec, o.versions[rec.ID]+1)
+	}
+	n.dropped(ch)
+	for _, id := range ch.Drop {
+		n.toClean(id)
+	}
+}
+
+// dropped takes clients that go out of memory, after whoever loads them just
+// now.
+func (n *Node) dropped(ch *rules.Change) {
+	for _, id := range ch.Drop {
+		key := clientKey(id)
+		if n.loading.take(context.Background(), key) != nil {
+			continue
+		}
+		if c := n.clients.get(id); c != nil {
+			n.forget(c)
+		}
+		n.loading.give(key)
+	}
+}
+
+// A gone client's record holds what the cleaner must know:
+//
+//	u32 format · u32 minor · n × sessionid
+const goneFormat = 1
+
+func encodeGone(rec *rules.Client) []byte {
+	w := xdr.NewWriter(nil)
+	w.Uint32(goneFormat)
+	w.Uint32(rec.Minor)
+	w.Uint32(uint32(len(rec.Sessions)))
+	for _, s := range rec.Sessions {
+		s.Encode(&w)
+	}
+	return w.Bytes()
+}
+
+func decodeGone(b []byte) (sessions [][16]byte, err error) {
+	r := xdr.NewReader(b)
+	if format := r.Uint32(); r.Err() == nil && format != goneFormat {
+		return nil, fmt.Errorf("%w: record of a client that went has format %d", ErrServerFault, format)
+	}
+	r.Uint32()
+	for range r.Count(4096, 16) {
+		var s [16]byte
+		copy(s[:], r.Fixed(16))
+		sessions = append(sessions, s)
+	}
+	if r.Err() != nil {
+		return nil, fmt.Errorf("%w: record of a client that went: %w", ErrServerFault, r.Err())
+	}
+	return sessions, nil
+}

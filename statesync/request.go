@@ -1,0 +1,209 @@
+package statesync
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"holdfast/durable"
+	"holdfast/statesync/rules"
+)
+
+// ErrDuplicate says that a request turned out, only when it was about to
+// change something, to be one that ran before or runs elsewhere. The Request's
+// Replay or Resume now says how to go on; if both are nil it must not be
+// answered.
+var ErrDuplicate = errors.New("duplicate request")
+
+// A Request is one COMPOUND that is being run. It is used by one goroutine and
+// ends with Finish or Abort.
+type Request struct {
+	Client  ClientID     // 0 in NFSv4.0
+	Session *SessionInfo // nil in NFSv4.0
+
+	// What SEQUENCE answers.
+	Highest, TargetHighest uint32
+	StatusFlags            uint32 // SEQ4_STATUS_…
+
+	// Replay is the complete reply (COMPOUND4res) of an earlier run, Resume the
+	// place of its last commit. At most one is set.
+	Replay []byte
+	Resume *Progress
+
+	n         *Node
+	c         Compound
+	client    *client // nil in NFSv4.0
+	entry     *entry
+	sequence  uint32
+	sum       uint64
+	cacheThis bool
+	changed   bool
+	ended     bool
+
+	intent *Intent  // of an earlier run, at Resume.Op
+	held   []string // keys of the names held in memory, in order
+	stored bool     // the store says too that they are this request's
+}
+
+// Changed says whether some commit carried the request.
+func (r *Request) Changed() bool { return r.changed }
+
+// Begun returns the intent of the operation at Resume.Op if it was begun by a
+// run that ended without a result, nil otherwise. Begin may settle it.
+func (r *Request) Begun() *Intent { return r.intent }
+
+// resume makes the request go on from a record.
+func (r *Request) resume(rec *rules.Slot) {
+	p := rec.Progress.Clone()
+	r.Resume = &p
+	r.intent = nil
+	r.changed = true
+	if rec.Begun != nil {
+		in := *rec.Begun
+		r.intent = &in
+	}
+}
+
+// record is the slot's record for where the compound stands now.
+func (r *Request) record() *rules.Slot {
+	rec := &rules.Slot{Sequence: r.sequence, Checksum: r.sum, Gateway: r.n.cfg.Name, Instance: r.n.instance}
+	var p Progress
+	r.c.Progress(&p)
+	rec.Progress = p.Clone()
+	return rec
+}
+
+// add puts the request's place into a batch, with what makes the batch fail if
+// the request must have no effect any more.
+func (r *Request) add(b *durable.Batch, rec *rules.Slot) error {
+	if !rec.Fits() {
+		return ErrResource
+	}
+	r.entry.write(b, rec)
+	r.entry.sessionCheck(b)
+	r.dropStale(b)
+	return nil
+}
+
+// dropStale forgets the names that the slot's last request had begun with and that
+// nobody settled: the client went on without its result.
+func (r *Request) dropStale(b *durable.Batch) {
+	if r.changed {
+		return
+	}
+	e := r.entry
+	e.mu.Lock()
+	old := e.rec
+	e.mu.Unlock()
+	if old == nil || old.Begun == nil || old.Begun.Settled || old.Gateway != r.n.cfg.Name {
+		return
+	}
+	for _, name := range old.Begun.Names {
+		b.Forget = append(b.Forget, name.Key())
+	}
+}
+
+// took notes a commit that carried rec.
+func (r *Request) took(rec *rules.Slot) {
+	r.entry.wrote(rec)
+	if !r.changed {
+		r.changed = true
+		if r.client == nil {
+			r.n.drc.changed(r.n, r.entry)
+		}
+	}
+}
+
+// conflict deals with the groups of a Conflict that are the request's own. It
+// returns nil if the transaction is to be tried again, ErrDuplicate if the
+// request ran elsewhere, or that it must not go on.
+func (r *Request) conflict(groups []durable.Group) error {
+	e := r.entry
+	for _, g := range groups {
+		switch {
+		case g.Key == e.key:
+			return r.lost(g)
+		case e.session != nil && g.Key == sessionKey(e.session.info.ID):
+			r.n.dropSession(e.session)
+			return ErrBadSession
+		}
+	}
+	return nil
+}
+
+// lost looks at a record that another gateway wrote while this one ran the
+// request.
+func (r *Request) lost(g durable.Group) error {
+	e := r.entry
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := e.take(g); err != nil {
+		return err
+	}
+	if e.rec == nil || int32(e.rec.Sequence-r.sequence) < 0 {
+		e.seq = r.sequence
+		return nil // an earlier request's: this one is still the next
+	}
+	if e.rec.Sequence == r.sequence && e.rec.Checksum == r.sum {
+		r.resume(e.rec)
+		return ErrDuplicate
+	}
+	r.Replay, r.Resume, r.intent = nil, nil, nil
+	return ErrDuplicate
+}
+
+// verify looks, where other gateways write to the store, whether the request
+// ran elsewhere already. It is asked before an error is believed that may come
+// from that.
+func (r *Request) verify(ctx context.Context) error {
+	if !r.n.cfg.Shared || r.changed {
+		return nil
+	}
+	g, err := r.n.load(ctx, r.entry.key)
+	if err != nil {
+		return storeError(err)
+	}
+	r.entry.mu.Lock()
+	same := g.Version == r.entry.version
+	r.entry.mu.Unlock()
+	if same {
+		return nil
+	}
+	return r.lost(g)
+}
+
+// Finish ends the request. reply is COMPOUND4res; it is kept for replays if the
+// request changed something or the client asked for it. Finish must be called
+// once for each Request without Replay, unless Abort is; after Abort it does
+// nothing.
+func (r *Request) Finish(reply []byte) {
+	if r.ended || r.entry == nil {
+		return
+	}
+	r.ended = true
+	r.letGo()
+	var keep []byte
+	if (r.changed || r.cacheThis) && r.client != nil && len(reply) <= int(r.n.cfg.Limits.CachedBytes) {
+		keep = bytes.Clone(reply)
+	}
+	r.entry.ends(r, keep)
+	if r.client == nil {
+		r.n.drc.finished(r.n, r.entry)
+	}
+}
+
+// Abort ends the request without a reply: nothing may be said about it, because
+// it is not known what holds. Names that it took stay taken in the store until
+// somebody settles what became of it.
+func (r *Request) Abort() {
+	if r.ended || r.entry == nil {
+		return
+	}
+	r.ended = true
+	r.letGo()
+	r.entry.unknown()
+	r.entry.ends(r, nil)
+	if r.client == nil {
+		r.n.drc.finished(r.n, r.entry)
+	}
+}

@@ -1,0 +1,133 @@
+package statesync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"holdfast/internal/nfs4"
+	"holdfast/statesync/rules"
+)
+
+// A SessionInfo describes a session. It must not be changed.
+type SessionInfo struct {
+	ID         nfs4.SessionID
+	Client     ClientID
+	Minor      uint32
+	Flags      uint32 // CREATE_SESSION4_FLAG_…, as granted
+	Fore, Back ChannelAttrs
+}
+
+// A session is a session's record in memory, with its slots.
+type session struct {
+	info    SessionInfo
+	client  *client
+	version uint64
+	gone    atomic.Bool
+
+	// fresh says that this node made the session: what it does not know of the
+	// slots did not happen.
+	fresh bool
+	slots []atomic.Pointer[entry]
+}
+
+// Session returns what is known of a session. The error is ErrBadSession or
+// ErrDelay.
+func (n *Node) Session(ctx context.Context, id nfs4.SessionID) (SessionInfo, error) {
+	s, err := n.session(ctx, id)
+	if err != nil {
+		return SessionInfo{}, err
+	}
+	n.renew(s.client)
+	return s.info, nil
+}
+
+// session returns a session from memory or the store.
+func (n *Node) session(ctx context.Context, id nfs4.SessionID) (*session, error) {
+	if s := n.sessions.get(id); s != nil && !s.gone.Load() {
+		return s, nil
+	}
+	key := sessionKey(id)
+	if err := n.loading.take(ctx, key); err != nil {
+		return nil, err
+	}
+	defer n.loading.give(key)
+	if s := n.sessions.get(id); s != nil && !s.gone.Load() {
+		return s, nil
+	}
+	g, err := n.load(ctx, key)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	if head(g) == nil {
+		return nil, ErrBadSession
+	}
+	rec, err := rules.DecodeSession(head(g))
+	if err != nil {
+		return nil, fmt.Errorf("session %s: %w", id, err)
+	}
+	c, err := n.client(ctx, rec.Client)
+	if errors.Is(err, ErrStaleClientID) {
+		return nil, ErrBadSession
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(c.view.Load().rec.Sessions, id) {
+		return nil, ErrBadSession
+	}
+	return n.putSession(c, rec, g.Version, false), nil
+}
+
+// putSession makes a session known in memory.
+func (n *Node) putSession(c *client, rec *rules.Session, version uint64, fresh bool) *session {
+	s := &session{
+		info: SessionInfo{
+			ID: rec.ID, Client: c.id, Minor: c.view.Load().rec.Minor, Flags: rec.Flags, Fore: rec.Fore, Back: rec.Back,
+		},
+		client:  c,
+		version: version,
+		fresh:   fresh && !n.cfg.Shared,
+		slots:   make([]atomic.Pointer[entry], min(rec.Fore.MaxSlots, 1024)),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if old := c.sessions[rec.ID]; old != nil {
+		return old
+	}
+	if c.sessions == nil || c.gone.Load() {
+		s.gone.Store(true)
+		return s
+	}
+	c.sessions[rec.ID] = s
+	n.sessions.put(rec.ID, s)
+	return s
+}
+
+func (n *Node) dropSession(s *session) {
+	key := sessionKey(s.info.ID)
+	if n.loading.take(context.Background(), key) != nil {
+		return
+	}
+	defer n.loading.give(key)
+	s.gone.Store(true)
+	s.client.mu.Lock()
+	delete(s.client.sessions, s.info.ID)
+	s.client.mu.Unlock()
+	n.sessions.dropIf(s.info.ID, func(t *session) bool { return t == s })
+}
+
+// slot returns the entry of a slot, which must be one of the session's.
+func (s *session) slot(i uint32) *entry {
+	p := &s.slots[i]
+	if e := p.Load(); e != nil {
+		return e
+	}
+	e := &entry{key: slotKey(s.info.ID, i), session: s, loaded: s.fresh, exact: s.fresh}
+	if p.CompareAndSwap(nil, e) {
+		return e
+	}
+	return p.Load()
+}
