@@ -31,7 +31,7 @@ func (r *Request) Begin(ctx context.Context, op nfs4.Op, names []Name, evidence 
 	if err := n.MayServe(); err != nil {
 		return err
 	}
-	if len(r.held) > 0 {
+	if r.begun {
 		return fmt.Errorf("%w: two operations begun at once", ErrServerFault)
 	}
 	if err := r.hold(ctx, names); err != nil {
@@ -91,7 +91,7 @@ func (r *Request) begin(ctx context.Context, op nfs4.Op, names []Name, evidence 
 		return false, storeError(err)
 	}
 	r.took(rec)
-	r.stored = true
+	r.stored, r.begun = true, true
 	return false, nil
 }
 
@@ -128,7 +128,7 @@ func (r *Request) letGo() {
 		r.n.names.give(key)
 	}
 	r.held = nil
-	r.stored = false
+	r.stored, r.begun = false, false
 }
 
 // forgetNames adds to a batch that the names are free.
@@ -255,7 +255,10 @@ func (n *Node) waitFor(ctx context.Context) error {
 // While the store cannot be reached Done waits, since what happened cannot be
 // unsaid. An error other than ErrDuplicate and ErrBadSession is ErrFenced:
 // then nothing may be said, and the request must end with Abort.
-func (r *Request) Done(ctx context.Context, encode func()) error {
+func (r *Request) Done(ctx context.Context, encode func()) error { return r.conclude(ctx, nil, encode) }
+
+// conclude is Done, which with a Turn also advances the owner's sequence.
+func (r *Request) conclude(ctx context.Context, t *Turn, encode func()) error {
 	n := r.n
 	ctx = context.WithoutCancel(ctx) // the client may be gone, the effect is not
 	mark := r.c.Mark()
@@ -269,13 +272,16 @@ func (r *Request) Done(ctx context.Context, encode func()) error {
 			return fmt.Errorf("%w: %w", ErrFenced, err)
 		}
 		r.forgetNames(b)
+		owners := t.add(b, &rec.Progress, false)
 		ack, err := n.commit(ctx, b)
 		if err == nil {
 			r.took(rec)
+			t.took(owners)
 			r.letGo()
 			if err := n.wait(ack); err != nil {
 				r.c.Rewind(mark)
 				r.entry.unknown()
+				t.unknown()
 				return fmt.Errorf("%w: %w", ErrFenced, err)
 			}
 			return nil
@@ -286,6 +292,9 @@ func (r *Request) Done(ctx context.Context, encode func()) error {
 				r.freeOrphans(ctx, err)
 				r.letGo()
 				return err
+			}
+			if err := t.conflict(c.Groups); err != nil {
+				return fmt.Errorf("%w: %w", ErrFenced, err)
 			}
 			continue
 		}

@@ -192,11 +192,20 @@ func (n *Node) OpenOwnerTurn(ctx context.Context, req *Request, c ClientID, name
 // the owner's sequence. That is kept in memory only. If it is lost, the
 // operation runs again when it is sent again, which is as good since it
 // changed nothing, and a later sequence is believed.
-func (t *Turn) Fail(_ context.Context, encode func()) error {
-	encode()
+//
+// If the request had begun to change files, Fail is also its Done, with the
+// same errors.
+func (t *Turn) Fail(ctx context.Context, encode func()) error {
 	if t == nil || t.held[0] == nil || t.Replay != nil {
+		encode()
 		return nil
 	}
+	defer t.Release()
+	if t.req.Holds() {
+		t.puts = [2]ownedFile{}
+		return t.req.conclude(ctx, t, encode)
+	}
+	encode()
 	var p Progress
 	t.req.c.Progress(&p)
 	for i, o := range t.held {
@@ -206,7 +215,6 @@ func (t *Turn) Fail(_ context.Context, encode func()) error {
 			o.exists, o.exact = true, !t.n.cfg.Shared
 		}
 	}
-	t.Release()
 	return nil
 }
 

@@ -41,12 +41,17 @@ type Request struct {
 	ended     bool
 
 	intent *Intent  // of an earlier run, at Resume.Op
+	begun  bool     // Begin succeeded, and nothing was said of the result yet
 	held   []string // keys of the names held in memory, in order
 	stored bool     // the store says too that they are this request's
 }
 
 // Changed says whether some commit carried the request.
 func (r *Request) Changed() bool { return r.changed }
+
+// Holds says that Begin succeeded and that neither Done nor Open nor Fail has
+// said yet what came of it.
+func (r *Request) Holds() bool { return r.begun }
 
 // Begun returns the intent of the operation at Resume.Op if it was begun by a
 // run that ended without a result, nil otherwise. Begin may settle it.
