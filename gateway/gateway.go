@@ -29,8 +29,9 @@ const (
 // by many goroutines.
 type Handler interface {
 	// Compound appends the COMPOUND4res of call to w. It keeps neither
-	// argument after it returned. An error means that there is no result: one
-	// of package xdr becomes GARBAGE_ARGS, any other SYSTEM_ERR (RFC 5531 §9).
+	// argument after it returned. An error means that there is no result:
+	// nfsops.ErrGarbage becomes GARBAGE_ARGS, nfsops.ErrGone a reset of the
+	// connection, any other SYSTEM_ERR (RFC 5531 §9).
 	// ctx ends when the gateway is closed by force, not when the client's
 	// connection does: what a client has asked for is carried out.
 	Compound(ctx context.Context, call *nfsops.Call, w *xdr.Writer) error

@@ -22,6 +22,7 @@ const (
 	doPanic          // panic
 	doGarbage        // fail to decode
 	doFail           // another error
+	doGone           // must not be answered
 	doBig            // a result of as many bytes as the second word says
 )
 
@@ -56,7 +57,9 @@ func (h *testHandler) Compound(ctx context.Context, call *nfsops.Call, w *xdr.Wr
 		panic("asked for")
 	case doGarbage:
 		w.Uint32(7)
-		return xdr.ErrShort
+		return nfsops.ErrGarbage
+	case doGone:
+		return nfsops.ErrGone
 	case doFail:
 		return errors.New("asked for")
 	case doBig:

@@ -24,6 +24,9 @@ const (
 
 // mark writes the record mark into the first bytes of a reply.
 func mark(data []byte) {
+	if len(data) < oncrpc.MarkSize {
+		return // nothing is to be sent, and the connection is closed
+	}
 	binary.BigEndian.PutUint32(data, uint32(len(data)-oncrpc.MarkSize)|oncrpc.LastFragment)
 }
 
@@ -92,6 +95,8 @@ func (c *conn) flush() {
 
 		var err error
 		if !broken {
+			// What must not be answered broke the connection before it
+			// came here.
 			err = c.write(batch)
 		}
 		size := 0

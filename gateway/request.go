@@ -117,7 +117,7 @@ func (req *request) work() {
 
 // run carries the call out and frees everything but the reply.
 func (req *request) run() reply {
-	s := req.c.s
+	c, s := req.c, req.c.s
 	req.handle()
 	data, buf := req.w.Bytes(), req.out
 	s.stats.observe(time.Since(req.start))
@@ -126,7 +126,9 @@ func (req *request) run() reply {
 	req.in.Free()
 	*req = request{}
 	s.requests.Put(req)
-	if buf != nil && (cap(buf.B) == 0 || &data[0] != &buf.B[:1][0]) {
+	if len(data) == 0 {
+		c.kill(nfsops.ErrGone)
+	} else if &data[0] != &buf.B[:1][0] {
 		// The reply outgrew its buffer.
 		buf.Free()
 		buf = nil
@@ -134,7 +136,8 @@ func (req *request) run() reply {
 	return reply{data, buf}
 }
 
-// handle leaves a complete reply in req.w, whatever happens.
+// handle leaves a complete reply in req.w, whatever happens, or nothing if
+// there must not be one.
 func (req *request) handle() {
 	req.begin(oncrpc.Success)
 	defer func() {
@@ -148,7 +151,9 @@ func (req *request) handle() {
 	err := req.c.s.cfg.Handler.Compound(req.c.s.ctx, &req.call, &req.w)
 	switch {
 	case err == nil:
-	case errors.Is(err, xdr.ErrShort), errors.Is(err, xdr.ErrBound), errors.Is(err, xdr.ErrValue):
+	case errors.Is(err, nfsops.ErrGone):
+		req.w.Reset()
+	case errors.Is(err, nfsops.ErrGarbage):
 		req.c.s.stats.garbage.Add(1)
 		req.begin(oncrpc.GarbageArgs)
 	default:

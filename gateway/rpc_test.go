@@ -3,11 +3,13 @@ package gateway
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"net"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"holdfast/export"
@@ -87,6 +89,24 @@ func TestPanicAndErrorAreSystemErr(t *testing.T) {
 		if s.Stats().Panics != 1 || !strings.Contains(log.String(), "Compound") {
 			t.Errorf("quick=%v: %d panics, log without stack: %s", quick, s.Stats().Panics, log.String())
 		}
+	}
+}
+
+// A request that must not be answered ends the connection, so that the client
+// sends it again.
+func TestGoneResetsTheConnection(t *testing.T) {
+	for _, quick := range []bool{false, true} {
+		h := newTestHandler()
+		h.quick = quick
+		s := start(t, Config{Handler: h})
+		c := dial(t, s)
+		c.echo(1)
+		c.send(record(header(2), doGone))
+		if err := c.closed(); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("quick=%v: the connection ends with %v, want a reset", quick, err)
+		}
+		until(t, "it is forgotten", func() bool { return s.Stats().Connections == 0 && s.Stats().MemoryUsed == 0 })
+		dial(t, s).echo(3)
 	}
 }
 
