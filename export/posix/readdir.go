@@ -83,6 +83,7 @@ func (fs *FS) ReadDir(cred *export.Creds, dir []byte, cookie uint64, withAttr bo
 	buf := direntBuffers.Get().(*[direntBuffer]byte)
 	defer direntBuffers.Put(buf)
 	var arena []byte // the handles of one buffer of entries
+	var entry export.DirEntry
 	for {
 		n, e := getdents(fd, buf[:])
 		switch {
@@ -109,7 +110,7 @@ func (fs *FS) ReadDir(cred *export.Creds, dir []byte, cookie uint64, withAttr bo
 			if end < 1 {
 				return false, fail("getdents", syscall.EIO)
 			}
-			entry := export.DirEntry{
+			entry = export.DirEntry{
 				Name:   text[pos+direntHead : pos+direntHead+end],
 				Cookie: cookieOf(int64(binary.NativeEndian.Uint64(buf[pos+8:]))),
 			}
