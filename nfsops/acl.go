@@ -23,8 +23,9 @@ import (
 // To POSIX the result is never less strict than what was asked for. A default
 // list is the inheritable entries, and back.
 
-// maxACEs bounds the entries of an ACL.
-const maxACEs = 1024
+// maxACEs bounds the entries of an ACL: each of the at most 1,024 of a POSIX list
+// may take two.
+const maxACEs = 2 * 1024
 
 // What is granted beyond reading, writing and executing: to all, and to the
 // owner.

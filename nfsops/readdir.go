@@ -21,7 +21,8 @@ type listing struct {
 	names int // bytes of names and cookies that may follow (dircount)
 	count int
 	full  bool
-	err   error
+	err   error // ends the READDIR
+	bare  error // why entries have no attributes
 	obj   object
 	attr  export.Attr
 }
@@ -66,8 +67,7 @@ func opReadDir(c *compound) nfs4.Status {
 		l.names = int(maxcount)
 	}
 	cookieVerifier.Encode(c.w)
-	withAttr := !mask.AndNot(nfs4.BitmapOf(nfs4.AttrRDAttrError)).Empty()
-	eof, err := c.cur.fs().ReadDir(c.creds(), c.cur.h, cookie, withAttr, l.entry)
+	eof, err := c.cur.fs().ReadDir(c.creds(), c.cur.h, cookie, needsAttr(mask), l.entry)
 	switch {
 	case l.err != nil:
 		return c.fail(l.err)
@@ -134,19 +134,39 @@ func (l *listing) entry(e *export.DirEntry) bool {
 	return true
 }
 
-// attributes appends the fattr4 of an entry. An entry without a handle
-// vanished before it could be looked at.
+// attributes appends the fattr4 of an entry.
 func (l *listing) attributes(exp *exports.Export, h []byte, attr *export.Attr) error {
-	mask := l.mask
-	if attr.Type == 0 {
-		if !mask.AndNot(nfs4.BitmapOf(nfs4.AttrRDAttrError)).Empty() {
-			return export.ErrStale
-		}
-		l.obj.exp = exp
-	} else if mask.Has(nfs4.AttrFilehandle) {
+	switch {
+	case attr.Type == 0 && needsAttr(l.mask):
+		return l.why()
+	case l.mask.Has(nfs4.AttrFilehandle):
 		l.obj.put(l.c, exp, h)
-	} else {
+	default:
 		l.obj.exp, l.obj.h = exp, h
 	}
-	return l.c.encodeAttrs(l.c.w, mask, &l.obj, attr)
+	return l.c.encodeAttrs(l.c.w, l.mask, &l.obj, attr)
+}
+
+// why says why an entry has no attributes. Of a directory that the caller may
+// read and not search it gets to know the names; else the object vanished before it
+// could be looked at.
+func (l *listing) why() error {
+	if l.bare == nil {
+		c := l.c
+		got, err := c.cur.fs().Access(c.creds(), c.cur.h, export.AccessLookup)
+		switch {
+		case err != nil:
+			l.bare = err
+		case got&export.AccessLookup == 0:
+			l.bare = export.ErrAccess
+		default:
+			l.bare = export.ErrStale
+		}
+	}
+	return l.bare
+}
+
+// needsAttr says whether any attribute of mask is about the object.
+func needsAttr(mask nfs4.Bitmap) bool {
+	return !mask.AndNot(nfs4.BitmapOf(nfs4.AttrRDAttrError)).Empty()
 }
