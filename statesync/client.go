@@ -165,11 +165,15 @@ func (n *Node) live40(ctx context.Context, id ClientID) (*client, error) {
 	return c, nil
 }
 
-// wasHere says that a client was removed and that its remains are not
-// cleaned up yet: it is late rather than unknown.
+// wasHere says that a client was revoked not long ago: it is late rather than
+// unknown.
 func (n *Node) wasHere(ctx context.Context, id ClientID) bool {
 	g, err := n.load(ctx, goneKey(id))
-	return err == nil && g.Version > 0 && head(g) != nil
+	if err != nil || head(g) == nil {
+		return false
+	}
+	left, err := decodeRemains(head(g))
+	return err == nil && left.revoked
 }
 
 // ended is the error of a request of a client that was removed meanwhile.

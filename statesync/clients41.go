@@ -141,7 +141,7 @@ func (n *Node) DestroyClientID(ctx context.Context, id ClientID) error {
 		if has {
 			return nil, ErrClientIDBusy
 		}
-		return rules.Remove(o.known, rec), nil
+		return rules.Remove(o.known, rec, false), nil
 	}, nil)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"holdfast/durable"
+	"holdfast/internal/nfs4"
 	"holdfast/internal/xdr"
 	"holdfast/statesync/rules"
 )
@@ -157,7 +158,8 @@ func (n *Node) changeBatch(o *owned, ch *rules.Change) *durable.Batch {
 	for _, id := range ch.Drop {
 		b.Forget = append(b.Forget, clientKey(id))
 		if rec := o.client(id); rec != nil {
-			b.Writes = append(b.Writes, durable.Write{Key: goneKey(id), Value: encodeGone(rec)})
+			left := remains{revoked: ch.Revoked && rec.Minor == 0, sessions: rec.Sessions}
+			b.Writes = append(b.Writes, durable.Write{Key: goneKey(id), Value: left.encode()})
 		}
 	}
 	if ch.Ident == (rules.Ident{}) {
@@ -196,35 +198,54 @@ func (n *Node) dropped(ch *rules.Change) {
 	}
 }
 
-// A gone client's record holds what the cleaner must know:
+// A remains record holds, of a client that went, what the cleaner must know:
 //
-//	u32 format · u32 minor · n × sessionid
-const goneFormat = 1
+//	u32 format · u32 flags (1 revoked, 2 cleaned) · n × sessionid
+//
+// That of a revoked NFSv4.0 client stays for a while after its remains are cleaned
+// up, so that the client is told NFS4ERR_EXPIRED.
+type remains struct {
+	revoked, cleaned bool
+	sessions         []nfs4.SessionID
+}
 
-func encodeGone(rec *rules.Client) []byte {
+const (
+	remainsFormat  = 1
+	remainsRevoked = 1
+	remainsCleaned = 2
+	maxSessions    = 4096
+)
+
+func (g *remains) encode() []byte {
 	w := xdr.NewWriter(nil)
-	w.Uint32(goneFormat)
-	w.Uint32(rec.Minor)
-	w.Uint32(uint32(len(rec.Sessions)))
-	for _, s := range rec.Sessions {
+	w.Uint32(remainsFormat)
+	flags := uint32(0)
+	if g.revoked {
+		flags |= remainsRevoked
+	}
+	if g.cleaned {
+		flags |= remainsCleaned
+	}
+	w.Uint32(flags)
+	w.Uint32(uint32(len(g.sessions)))
+	for _, s := range g.sessions {
 		s.Encode(&w)
 	}
 	return w.Bytes()
 }
 
-func decodeGone(b []byte) (sessions [][16]byte, err error) {
+func decodeRemains(b []byte) (*remains, error) {
 	r := xdr.NewReader(b)
-	if format := r.Uint32(); r.Err() == nil && format != goneFormat {
+	if format := r.Uint32(); r.Err() == nil && format != remainsFormat {
 		return nil, fmt.Errorf("%w: record of a client that went has format %d", ErrServerFault, format)
 	}
-	r.Uint32()
-	for range r.Count(4096, 16) {
-		var s [16]byte
-		copy(s[:], r.Fixed(16))
-		sessions = append(sessions, s)
+	flags := r.Uint32()
+	g := &remains{revoked: flags&remainsRevoked != 0, cleaned: flags&remainsCleaned != 0}
+	for range r.Count(maxSessions, nfs4.SessionSize) {
+		g.sessions = append(g.sessions, nfs4.DecodeSessionID(&r))
 	}
 	if r.Err() != nil {
 		return nil, fmt.Errorf("%w: record of a client that went: %w", ErrServerFault, r.Err())
 	}
-	return sessions, nil
+	return g, nil
 }

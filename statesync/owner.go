@@ -345,3 +345,56 @@ func (t *Turn) unknown() {
 		}
 	}
 }
+
+// dropOwner takes an owner out of memory, once nobody has its turn.
+func (n *Node) dropOwner(key string) {
+	o := n.owners.get(key)
+	if o == nil || o.turn.take(context.Background()) != nil {
+		return
+	}
+	n.unload(o)
+	o.turn.give()
+}
+
+// unload takes an owner out of memory. The caller has its turn.
+func (n *Node) unload(o *owner) {
+	o.gone = true
+	if o.closed != nil {
+		n.closed40.drop(*o.closed)
+	}
+	n.owners.dropIf(o.key, func(p *owner) bool { return p == o })
+}
+
+// sweepOwners drops owners that were not used for a lease from memory, and
+// from the store if they have no file open or locked either.
+func (n *Node) sweepOwners(ctx context.Context) error {
+	now := n.clock()
+	for _, o := range n.owners.all() {
+		if now-o.used.Load() <= int64(n.cfg.Lease) || !o.turn.try() {
+			continue
+		}
+		err := n.retire(ctx, o)
+		o.turn.give()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retire ends an owner that is idle. The caller has its turn.
+func (n *Node) retire(ctx context.Context, o *owner) error {
+	c := n.clients.get(o.client)
+	if c != nil && !c.gone.Load() && o.loaded && o.version > 0 && len(o.files) == 0 {
+		err := n.commitNow(ctx, &durable.Batch{
+			Checks: []durable.Check{{Key: o.key, Version: o.version}},
+			Writes: []durable.Write{{Key: statesKey(o.client), Name: ownerPart(o.kind, o.name)}},
+			Forget: []string{o.key},
+		})
+		if err := n.tried(err); err != nil {
+			return err
+		}
+	}
+	n.unload(o)
+	return nil
+}

@@ -8,10 +8,7 @@ import (
 
 type file struct{}
 type holdings struct{}
-type sweepState struct{}
 
-func (n *Node) background(ctx context.Context)                { n.wg.Done() }
-func (n *Node) toClean(id ClientID)                           {}
 func (n *Node) startOver(ctx context.Context, o *owner) error { return nil }
 
 func (n *Node) ReleaseLockOwner(ctx context.Context, req *Request, c ClientID, owner []byte) error {
@@ -58,3 +55,6 @@ func (n *Node) InUse(f FileKey) bool                              { return false
 func (n *Node) Clients(ctx context.Context) ([]ClientInfo, error) { return nil, ErrDelay }
 func (n *Node) Locks(ctx context.Context) ([]LockInfo, error)     { return nil, ErrDelay }
 func (n *Node) Evict(ctx context.Context, c ClientID) error       { return ErrDelay }
+
+func (n *Node) prune(ctx context.Context, f FileKey) error { return nil }
+func (n *Node) sweepFiles() error                          { return nil }

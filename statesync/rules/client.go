@@ -87,6 +87,9 @@ type Change struct {
 	Ident Ident
 	Put   []*Client
 	Drop  []ClientID // clients that go, with all their state
+
+	// Revoked says that those that go lose state that they may still count on.
+	Revoked bool
 }
 
 // Exchange is an EXCHANGE_ID.
@@ -243,10 +246,10 @@ func SetClientIDConfirm(k Known, c *Client, confirm nfs4.Verifier, principal str
 	return nil, ErrStaleClientID
 }
 
-// Remove decides that c, one of k, goes: by DESTROY_CLIENTID, revocation or
-// age.
-func Remove(k Known, c *Client) *Change {
-	ch := &Change{Ident: k.ident(), Drop: []ClientID{c.ID}}
+// Remove decides that c, one of k, goes: by DESTROY_CLIENTID or age, or because
+// its state is revoked.
+func Remove(k Known, c *Client, revoked bool) *Change {
+	ch := &Change{Ident: k.ident(), Drop: []ClientID{c.ID}, Revoked: revoked}
 	if ch.Ident.Confirmed == c.ID {
 		ch.Ident.Confirmed = 0
 	}
