@@ -175,10 +175,14 @@ func newRig(ctx context.Context, t Target, opt Options) (*rig, error) {
 		t.Name = t.Addr
 	}
 	fore := client.DefaultFore
-	fore.MaxRequests = uint32(opt.Workers)
+	fore.MaxRequests = uint32(opt.Workers) + 1 // one for what is not measured
 	c, err := client.New(ctx, client.Config{Dial: client.TCP(t.Addr), Minor: 1, Fore: fore})
 	if err != nil {
 		return nil, err
+	}
+	if got := int(c.Session.Granted.Fore.MaxRequests); got < opt.Workers+1 {
+		c.Close()
+		return nil, fmt.Errorf("the server gives %d slots, %d workers need one more than they are", got, opt.Workers)
 	}
 	r := &rig{target: t, opt: opt, client: c, conns: []*client.Conn{c.Conn()}}
 	for len(r.conns) < opt.Conns {
