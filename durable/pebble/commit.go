@@ -32,6 +32,7 @@ func (s *Store) admit(b *durable.Batch, level int32) error {
 	case len(b.Writes)+len(b.Forget) == 0:
 		return nil
 	case level == tight && (puts == 0 || releases > 0 && puts <= maxRelease):
+		s.releasing()
 		return nil
 	}
 	return fmt.Errorf("%w: %s", durable.ErrFull, s.dir)

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -17,12 +17,14 @@ import (
 
 // guard is the file system that Pebble sees. Pebble ends the process when its
 // log or manifest cannot be written. So these vital files never fail for it: a
-// full disk makes a vital operation wait for space, and any other error
-// fails the store. From that moment the guard is a fence: nothing on disk changes
-// any more, vital operations only pretend, so that Pebble can be left behind in
-// peace, and who waits for a commit learns from health that it did not happen.
+// full disk makes a vital operation wait for space; tables get the error, and
+// Pebble tries them again. Any other error fails the store. From that moment the
+// guard is a fence: nothing on disk changes any more, and every operation
+// pretends to succeed. So Pebble's own waiting ends and it can be closed, and
+// who waits for a commit learns from health that it did not happen.
 //
-// During Open errors go through: there they are Open's result.
+// During Open a full disk is an error like the others, and the first error is
+// Open's result.
 //
 // A guard is used by any number of goroutines at once; one file by one writer.
 type guard struct {
@@ -32,11 +34,9 @@ type guard struct {
 	witness *witness
 	// armed is set when Open is through.
 	armed atomic.Bool
-	// fullOpening is signalled when a table cannot be written during Open.
-	fullOpening chan struct{}
 }
 
-// errFenced is what an operation that is not vital gets after the store failed.
+// errFenced is what a read of a file that was never written gets.
 var errFenced = errors.New("state store has failed")
 
 const retryEvery = 50 * time.Millisecond
@@ -67,27 +67,25 @@ func classify(name string) (kind fileKind, num uint64) {
 
 func (k fileKind) vital() bool { return k == kindLog || k == kindManifest || k == kindMarker }
 
-// vital runs op until it succeeds. It returns false when the store has failed and op
-// did not happen. During Open it returns op's error.
-func (g *guard) vital(op func() error) (done bool, err error) {
+// vital runs op until it succeeds. It returns false when the store has failed:
+// op did not happen then, or not whole.
+func (g *guard) vital(op func() error) (done bool) {
 	for {
 		if g.health.failed.Load() {
-			return false, nil
+			return false
 		}
 		err := op()
 		switch {
 		case err == nil:
-			return true, nil
-		case !g.armed.Load():
-			return true, err
-		case !isFull(err):
+			return true
+		case !g.armed.Load() || !isFull(err):
 			g.health.fail(err)
-			return false, nil
+			return false
 		}
 		g.space.relieve()
 		if !g.pause(retryEvery) {
 			g.health.fail(fmt.Errorf("closed while waiting for space: %w", err))
-			return false, nil
+			return false
 		}
 	}
 }
@@ -108,47 +106,44 @@ func (g *guard) pause(d time.Duration) bool {
 // tries a failed flush again at once and for ever: the pause keeps it from
 // burning a processor.
 func (g *guard) table(err error) error {
-	if err == nil || !isFull(err) {
-		return err
+	switch {
+	case err == nil:
+		return nil
+	case !g.armed.Load() || !isFull(err):
+		g.health.fail(err)
+		return nil
 	}
 	g.space.look()
-	if !g.armed.Load() {
-		select {
-		case g.fullOpening <- struct{}{}:
-		default:
-		}
-	}
 	g.pause(4 * retryEvery)
 	return err
 }
 
-func (g *guard) fenced() error {
-	if !g.health.failed.Load() {
+// roomForTable is nil unless what space is left must be kept for the log.
+func (g *guard) roomForTable(name string) error {
+	if !g.armed.Load() || g.space.level.Load() != full {
 		return nil
 	}
 	g.pause(4 * retryEvery)
-	return errFenced
+	g.space.look()
+	if g.space.level.Load() != full {
+		return nil
+	}
+	return &fs.PathError{Op: "create", Path: name, Err: unix.ENOSPC}
 }
 
 func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	kind, num := classify(name)
 	if !kind.vital() {
-		if err := g.fenced(); err != nil {
-			return nil, err
+		if g.health.failed.Load() {
+			return deadFile{}, nil
 		}
-		if kind == kindTable && g.armed.Load() && g.space.level.Load() == full {
-			// What is left is the log's.
-			g.pause(4 * retryEvery)
-			g.space.look()
-			if g.space.level.Load() == full {
-				return nil, fmt.Errorf("create %s: state store: %w", name, errNoSpace)
+		if kind == kindTable {
+			if err := g.roomForTable(name); err != nil {
+				return nil, err
 			}
 		}
 		f, err := g.FS.Create(name, category)
-		if err != nil {
-			return nil, g.table(err)
-		}
-		return &file{File: f, g: g}, nil
+		return g.plain(f, err)
 	}
 	return g.openVital(kind, num, func() (vfs.File, error) {
 		if kind != kindMarker {
@@ -160,16 +155,20 @@ func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, e
 	})
 }
 
+// plain wraps a file that is not vital, just opened for writing.
+func (g *guard) plain(f vfs.File, err error) (vfs.File, error) {
+	if err != nil {
+		if err := g.table(err); err != nil {
+			return nil, err
+		}
+		return deadFile{}, nil
+	}
+	return &file{File: f, g: g}, nil
+}
+
 func (g *guard) openVital(kind fileKind, num uint64, open func() (vfs.File, error)) (vfs.File, error) {
 	var f vfs.File
-	done, err := g.vital(func() (err error) {
-		f, err = open()
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	if !done {
+	if !g.vital(func() (err error) { f, err = open(); return err }) {
 		return deadFile{}, nil
 	}
 	return &vitalFile{File: f, g: g, kind: kind, num: num}, nil
@@ -215,31 +214,39 @@ func (g *guard) RemoveAll(name string) error {
 
 func (g *guard) Rename(oldname, newname string) error {
 	if kind, _ := classify(newname); !kind.vital() {
-		if err := g.fenced(); err != nil {
-			return err
-		}
-		return g.table(g.FS.Rename(oldname, newname))
+		return g.unlessFailed(func() error { return g.FS.Rename(oldname, newname) })
 	}
-	_, err := g.vital(func() error { return g.FS.Rename(oldname, newname) })
-	return err
+	g.vital(func() error { return g.FS.Rename(oldname, newname) })
+	return nil
 }
 
 func (g *guard) Link(oldname, newname string) error {
-	if err := g.fenced(); err != nil {
-		return err
+	return g.unlessFailed(func() error { return g.FS.Link(oldname, newname) })
+}
+
+func (g *guard) unlessFailed(op func() error) error {
+	if g.health.failed.Load() {
+		return nil
 	}
-	return g.table(g.FS.Link(oldname, newname))
+	return g.table(op())
 }
 
 func (g *guard) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	if err := g.fenced(); err != nil {
-		return nil, err
+	if g.health.failed.Load() {
+		return deadFile{}, nil
 	}
 	f, err := g.FS.OpenReadWrite(name, category, opts...)
-	if err != nil {
-		return nil, g.table(err)
+	return g.plain(f, err)
+}
+
+// Open opens a file for reading. After the store failed it may never have been
+// written.
+func (g *guard) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := g.FS.Open(name, opts...)
+	if err != nil && g.health.failed.Load() {
+		time.Sleep(4 * retryEvery) // or Pebble tries again at once
 	}
-	return &file{File: f, g: g}, nil
+	return f, err
 }
 
 // OpenDir opens the directory that holds the vital files' names.
@@ -262,8 +269,6 @@ type noCloser struct{}
 
 func (noCloser) Close() error { return nil }
 
-var errNoSpace = &os.PathError{Op: "write", Path: "state store", Err: unix.ENOSPC}
-
 // file is a file that is not vital, open for writing.
 type file struct {
 	vfs.File
@@ -271,25 +276,43 @@ type file struct {
 }
 
 func (f *file) Write(p []byte) (int, error) {
-	if err := f.g.fenced(); err != nil {
-		return 0, err
-	}
 	f.g.space.wrote(len(p))
-	n, err := f.File.Write(p)
-	return n, f.g.table(err)
+	n := len(p)
+	err := f.g.unlessFailed(func() (err error) {
+		n, err = f.File.Write(p)
+		return err
+	})
+	return written(n, len(p), err)
 }
 
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.g.fenced(); err != nil {
-		return 0, err
-	}
 	f.g.space.wrote(len(p))
-	n, err := f.File.WriteAt(p, off)
-	return n, f.g.table(err)
+	n := len(p)
+	err := f.g.unlessFailed(func() (err error) {
+		n, err = f.File.WriteAt(p, off)
+		return err
+	})
+	return written(n, len(p), err)
 }
 
-func (f *file) Sync() error     { return f.g.table(f.File.Sync()) }
-func (f *file) SyncData() error { return f.g.table(f.File.SyncData()) }
+// written is the result of a write of want bytes, which may be a pretence.
+func written(n, want int, err error) (int, error) {
+	if err == nil {
+		n = want
+	}
+	return n, err
+}
+
+func (f *file) Sync() error     { return f.g.unlessFailed(f.File.Sync) }
+func (f *file) SyncData() error { return f.g.unlessFailed(f.File.SyncData) }
+
+func (f *file) SyncTo(length int64) (full bool, err error) {
+	err = f.g.unlessFailed(func() (err error) {
+		full, err = f.File.SyncTo(length)
+		return err
+	})
+	return full, err
+}
 
 // vitalFile is a log, a manifest, a marker, or the directory of these.
 type vitalFile struct {
@@ -303,14 +326,11 @@ type vitalFile struct {
 func (f *vitalFile) Write(p []byte) (int, error) {
 	f.g.space.wrote(len(p))
 	rest := p
-	_, err := f.g.vital(func() error {
+	f.g.vital(func() error {
 		n, err := f.File.Write(rest)
 		rest = rest[n:]
 		return err
 	})
-	if err != nil {
-		return len(p) - len(rest), err
-	}
 	f.written.Add(int64(len(p)))
 	return len(p), nil
 }
@@ -326,11 +346,10 @@ func (f *vitalFile) sync(op func() error) error {
 	if err == nil && (f.kind == kindLog || f.kind == kindManifest) {
 		err = f.g.witness.raise(f.kind, f.num, n)
 	}
-	if err != nil && f.g.armed.Load() {
+	if err != nil {
 		f.g.health.fail(err)
-		return nil
 	}
-	return err
+	return nil
 }
 
 func (f *vitalFile) Sync() error     { return f.sync(f.File.Sync) }
@@ -341,19 +360,15 @@ func (f *vitalFile) SyncTo(length int64) (bool, error) {
 		return false, nil
 	}
 	// A hint only: SyncData follows before anything is promised.
-	_, err := f.File.SyncTo(length)
-	if err != nil && f.g.armed.Load() {
+	if _, err := f.File.SyncTo(length); err != nil {
 		f.g.health.fail(err)
-		err = nil
 	}
-	return false, err
+	return false, nil
 }
 
 func (f *vitalFile) Close() error {
-	err := f.File.Close()
-	if err != nil && f.g.armed.Load() {
+	if err := f.File.Close(); err != nil {
 		f.g.health.fail(err)
-		return nil
 	}
-	return err
+	return nil
 }

@@ -15,7 +15,7 @@ type health struct {
 	log    *slog.Logger
 	failed atomic.Bool
 	mu     sync.Mutex
-	cause  error
+	why    error
 	// down is closed when the store has failed or is being closed: whoever
 	// waits for better times stops.
 	down   chan struct{}
@@ -29,9 +29,9 @@ func newHealth(log *slog.Logger) *health {
 // fail ends the store, unless it has failed already.
 func (h *health) fail(cause error) {
 	h.mu.Lock()
-	first := h.cause == nil
+	first := h.why == nil
 	if first {
-		h.cause = cause
+		h.why = cause
 		h.failed.Store(true)
 		h.shut()
 	}
@@ -55,6 +55,13 @@ func (h *health) shut() {
 	}
 }
 
+// cause is why the store failed, or nil.
+func (h *health) cause() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.why
+}
+
 // err is nil, or an error that is ErrDamaged or ErrUnavailable.
 func (h *health) err() error {
 	if !h.failed.Load() {
@@ -62,15 +69,15 @@ func (h *health) err() error {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if errors.Is(h.cause, durable.ErrDamaged) {
-		return h.cause
+	if errors.Is(h.why, durable.ErrDamaged) {
+		return h.why
 	}
-	return fmt.Errorf("%w: the store has failed: %w", durable.ErrUnavailable, h.cause)
+	return fmt.Errorf("%w: the store has failed: %w", durable.ErrUnavailable, h.why)
 }
 
 // unknown is the error of a commit that the failure overtook.
 func (h *health) unknown() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return fmt.Errorf("%w: %w", durable.ErrUnknown, h.cause)
+	return fmt.Errorf("%w: %w", durable.ErrUnknown, h.why)
 }

@@ -136,5 +136,8 @@ func (l pebbleLog) Errorf(format string, args ...any) {
 }
 
 func (l pebbleLog) Fatalf(format string, args ...any) {
+	if l.health.failed.Load() {
+		time.Sleep(4 * retryEvery) // or Pebble tries again at once
+	}
 	l.health.fail(fmt.Errorf(format, args...))
 }

@@ -48,6 +48,8 @@ type space struct {
 	dir  string
 	lim  limits
 	free func(dir string) (avail, total int64, err error)
+	// onTight is called when the disk is no longer roomy, with a lock held.
+	onTight func()
 
 	level  atomic.Int32
 	budget atomic.Int64 // bytes to be written before the next look
@@ -120,6 +122,9 @@ func (s *space) set(level int32, avail int64) {
 	default:
 		s.log.Error("state store: the disk is nearly full, new state is refused", "dir", s.dir,
 			"free", avail, "wanted", s.lim.reserve, "releases", level == tight)
+		if s.onTight != nil {
+			s.onTight()
+		}
 	}
 }
 

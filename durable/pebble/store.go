@@ -32,6 +32,7 @@ type Store struct {
 	readerOpts sstable.ReaderOptions
 	lock       *os.File
 	background sync.WaitGroup
+	released   chan struct{} // something was deleted on a nearly full disk
 
 	seed       maphash.Seed
 	shards     [shardCount]shard
@@ -44,7 +45,7 @@ type Store struct {
 // error is, possibly wrapped, durable.ErrInUse, durable.ErrFormat for a directory that is
 // not such a store or is one of a newer program, durable.ErrDamaged for one whose
 // content cannot be trusted, durable.ErrFull when there is not enough space to
-// recover, or what the file system said. Then dir is as it was.
+// recover, durable.ErrUnavailable, or what the file system said.
 func Open(dir string, o Options) (*Store, error) {
 	o = o.withDefaults()
 	dir, err := filepath.Abs(dir)
@@ -58,7 +59,8 @@ func Open(dir string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{dir: dir, log: o.Log, lock: lock, health: newHealth(o.Log), seed: maphash.MakeSeed()}
+	s := &Store{dir: dir, log: o.Log, lock: lock, health: newHealth(o.Log), seed: maphash.MakeSeed(),
+		released: make(chan struct{}, 1)}
 	s.users.init()
 	s.shardLimit = o.CacheBytes / shardCount
 	for i := range s.shards {
@@ -103,7 +105,7 @@ func (s *Store) open(o Options) error {
 	if err := s.openSpace(o); err != nil {
 		return err
 	}
-	s.guard = &guard{FS: o.fs, health: s.health, space: s.space, witness: w, fullOpening: make(chan struct{}, 1)}
+	s.guard = &guard{FS: o.fs, health: s.health, space: s.space, witness: w}
 	popts := s.pebbleOptions(o, s.space.lim)
 	popts.ErrorIfNotExists = ready
 	if err := s.openPebble(popts); err != nil {
@@ -163,37 +165,31 @@ func (s *Store) openSpace(o Options) error {
 	return nil
 }
 
-// openPebble opens the database. Pebble tries a flush without end when there is
-// no space for it; Open gives up.
+// openPebble opens the database. Once the store has failed, what Pebble finds is
+// worth nothing.
 func (s *Store) openPebble(popts *pdb.Options) error {
-	type result struct {
-		db  *pdb.DB
-		err error
-	}
-	opened := make(chan result, 1)
 	db := filepath.Join(s.dir, dbName)
-	go func() {
-		var r result
+	err := func() (err error) {
 		defer func() {
 			if p := recover(); p != nil {
-				r.err = damaged(s.dir, db, fmt.Errorf("%v", p))
+				err = damaged(s.dir, db, fmt.Errorf("%v", p))
 			}
-			opened <- r
 		}()
-		r.db, r.err = pdb.Open(db, popts)
+		s.db, err = pdb.Open(db, popts)
+		return err
 	}()
-	select {
-	case r := <-opened:
-		if r.err != nil {
-			return s.openError(db, r.err)
+	if failed := s.health.cause(); failed != nil {
+		if err == nil {
+			s.closePebble()
 		}
-		s.db = r.db
-		s.guard.armed.Store(true)
-		s.readerOpts = popts.MakeReaderOptions()
-		return nil
-	case <-s.guard.fullOpening:
-		return fmt.Errorf("%w: no space to recover the store in %s", durable.ErrFull, s.dir)
+		err = failed
 	}
+	if err != nil {
+		return s.openError(db, err)
+	}
+	s.guard.armed.Store(true)
+	s.readerOpts = popts.MakeReaderOptions()
+	return nil
 }
 
 // openError says what Pebble's error at Open means.
@@ -204,7 +200,7 @@ func (s *Store) openError(path string, err error) error {
 	case errors.Is(err, durable.ErrDamaged):
 		return err
 	case isFull(err):
-		return fmt.Errorf("%w: %w", durable.ErrFull, err)
+		return fmt.Errorf("%w: no space to recover the store in %s: %w", durable.ErrFull, s.dir, err)
 	case strings.Contains(text, "format major version"):
 		return fmt.Errorf("%w: %w", durable.ErrFormat, err)
 	case errors.Is(err, fs.ErrNotExist):
@@ -234,7 +230,9 @@ func (s *Store) settle(o Options, ready bool) error {
 		s.closePebble()
 		return err
 	}
+	s.space.onTight = s.releasing
 	s.space.look()
+	s.background.Go(s.reclaim)
 	s.background.Go(func() { s.space.watch(s.health.down) })
 	if len(rest) > 0 {
 		s.background.Add(1)

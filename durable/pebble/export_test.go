@@ -1,0 +1,40 @@
+package pebble
+
+import (
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Crash ends the store as a kill does: nothing is written from this moment on.
+func (s *Store) Crash() {
+	s.health.fail(errors.New("crash"))
+	s.Close()
+}
+
+// WithFS puts a file system below the store.
+func WithFS(o Options, fs vfs.FS) Options {
+	o.fs = fs
+	return o
+}
+
+// Flush writes a table of what is in memory.
+func (s *Store) Flush() error { return s.db.Flush() }
+
+// Level tells how full the disk is taken to be.
+func (s *Store) Level() int { return int(s.space.level.Load()) }
+
+// Failed tells why the store has failed.
+func (s *Store) Failed() error { return s.health.err() }
+
+// Keys counts the records in the database, as they are, for all groups.
+func (s *Store) Keys() (n int, err error) {
+	it, err := s.db.NewIter(nil)
+	if err != nil {
+		return 0, err
+	}
+	for ok := it.First(); ok; ok = it.Next() {
+		n++
+	}
+	return n, errors.Join(it.Error(), it.Close())
+}
