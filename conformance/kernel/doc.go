@@ -35,7 +35,7 @@
 // A job is a bash script with `set -euo pipefail`; assets/lib.sh lists what it can say besides the programs that the
 // host has installed: say, await, posted, die, same, refused, as. The program nfstool (assets/nfstool.c) does what a
 // shell cannot: byte-range locks, mmap, holes, sockets. When a job fails, its output is in the test's log; when it
-// hangs, so are the guest's processes, its waiting RPC tasks and its kernel log.
+// hangs, so are the guest's processes, its mounts' counters and its kernel log.
 //
 // Inside a guest the host's whole root is there to read, so a job uses git, fio or go as installed. Only three places
 // can be written: /mnt (memory of its own), the mounts under /mnt, and the lab's folder ($LAB), which host and guests

@@ -175,15 +175,19 @@ func (g *Guest) Post(tb testing.TB, name string) {
 	}
 }
 
-// Unplug cuts the guest's network cable; Plug mends it. Jobs go on, and so does the control line.
-func (g *Guest) Unplug(tb testing.TB) { g.link(tb, "down") }
+// Unplug cuts the guest off the network; Plug mends it. Jobs go on, and so does the control line. The tap leaves the
+// bridge but stays up: user-mode Linux gives up a device that reports errors.
+func (g *Guest) Unplug(tb testing.TB) {
+	tb.Helper()
+	if err := g.lab.ip("link", "set", g.tap, "nomaster"); err != nil {
+		tb.Fatal(err)
+	}
+}
 
 // Plug mends what Unplug cut.
-func (g *Guest) Plug(tb testing.TB) { g.link(tb, "up") }
-
-func (g *Guest) link(tb testing.TB, state string) {
+func (g *Guest) Plug(tb testing.TB) {
 	tb.Helper()
-	if err := g.lab.ip("link", "set", g.tap, state); err != nil {
+	if err := g.lab.ip("link", "set", g.tap, "master", "br0"); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -229,12 +233,16 @@ func (g *Guest) Dmesg(tb testing.TB) string {
 // Mount mounts the server's root at /mnt/nfs and returns that path. Options are those of nfs(5), such as "vers=4.1".
 func (g *Guest) Mount(tb testing.TB, s *Server, options string) string {
 	tb.Helper()
-	return g.MountAt(tb, s.Addr.String()+":"+s.Root, "/mnt/nfs", options)
+	return g.MountAt(tb, s, "/mnt/nfs", options)
 }
 
-// MountAt mounts source, such as 10.77.0.1:/ or [fd77::1]:/, at a folder that it makes.
-func (g *Guest) MountAt(tb testing.TB, source, at, options string) string {
+// MountAt is Mount at another folder, which it makes.
+func (g *Guest) MountAt(tb testing.TB, s *Server, at, options string) string {
 	tb.Helper()
-	g.Run(tb, fmt.Sprintf("mkdir -p %s; mount -t nfs -o %s %s %s", at, options, source, at))
+	host := s.Addr.String()
+	if s.Addr.Is6() {
+		host = "[" + host + "]"
+	}
+	g.Run(tb, fmt.Sprintf("mkdir -p %s; mount -t nfs -o %s '%s:%s' %s", at, options, host, s.Root, at))
 	return at
 }

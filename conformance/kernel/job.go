@@ -59,7 +59,7 @@ func (j *Job) Result(tb testing.TB) (status int, output string) {
 	}
 	text, err := os.ReadFile(j.path("out"))
 	if err != nil {
-		tb.Fatalf("guest %s: the job's output: %v", j.guest.Name, err)
+		tb.Fatalf("guest %s: the job's output: %v\n%s", j.guest.Name, err, j.guest.Console())
 	}
 	return j.status, string(text)
 }

@@ -125,19 +125,21 @@ func (l *Lab) ip(args ...string) error {
 	return run("ip", append([]string{"-netns", l.netns}, args...)...)
 }
 
-// newServerAddr adds one more address to the bridge. The first is 10.77.0.1 and fd77::1.
-func (l *Lab) newServerAddr() (v4, v6 netip.Addr, err error) {
+// newServerAddr adds one more address to the bridge. The first is 10.77.0.1, or fd77::1.
+func (l *Lab) newServerAddr(six bool) (netip.Addr, error) {
 	l.mu.Lock()
 	host := firstServer + l.servers
 	l.servers++
 	l.mu.Unlock()
 	if host >= firstGuest {
-		return v4, v6, fmt.Errorf("a lab has addresses for %d servers only", firstGuest-firstServer)
+		return netip.Addr{}, fmt.Errorf("a lab has addresses for %d servers only", firstGuest-firstServer)
 	}
-	v4, v6 = addr4(host), addr6(host)
-	return v4, v6, errors.Join(
-		l.ip("addr", "add", v4.String()+"/24", "dev", "br0"),
-		l.ip("addr", "add", v6.String()+"/64", "dev", "br0", "nodad"))
+	if six {
+		a := addr6(host)
+		return a, l.ip("addr", "add", a.String()+"/64", "dev", "br0", "nodad")
+	}
+	a := addr4(host)
+	return a, l.ip("addr", "add", a.String()+"/24", "dev", "br0")
 }
 
 // Dial connects to an address inside the lab's network. The address must be numeric.

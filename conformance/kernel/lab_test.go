@@ -41,11 +41,11 @@ func TestHarness(t *testing.T) {
 		jb.Wait(t)
 	})
 	t.Run("guests reach each other until one is unplugged", func(t *testing.T) {
-		ping := `ping -c 1 -W 2 ` + b.Addr.String() + ` > /dev/null && ping -c 1 -W 2 ` + b.Addr6.String() + ` > /dev/null`
+		ping := `ping -c 1 -w 20 ` + b.Addr.String() + ` && ping -c 1 -w 20 ` + b.Addr6.String()
 		a.Run(t, ping)
 		b.Unplug(t)
-		if status, _ := a.Start(t, ping).Result(t); status == 0 {
-			t.Error("an unplugged guest answers")
+		if status, out := a.Start(t, `ping -c 1 -w 1 `+b.Addr.String()).Result(t); status != 1 {
+			t.Errorf("an unplugged guest answers: %s", out)
 		}
 		b.Plug(t)
 		a.Run(t, ping)
@@ -58,8 +58,8 @@ func TestHarness(t *testing.T) {
 	})
 	t.Run("a halted guest is gone", func(t *testing.T) {
 		b.Halt()
-		if status, _ := a.Start(t, `ping -c 1 -W 1 `+b.Addr.String()).Result(t); status == 0 {
-			t.Error("a halted guest answers")
+		if status, out := a.Start(t, `ping -c 1 -w 1 `+b.Addr.String()).Result(t); status != 1 {
+			t.Errorf("a halted guest answers: %s", out)
 		}
 	})
 }

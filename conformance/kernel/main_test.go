@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"holdfast/conformance/kernel"
@@ -62,7 +63,7 @@ type site struct {
 	srv  *kernel.Server
 	vers string
 	a, b *kernel.Guest
-	mnt  string // the same in both guests
+	mnt  string // the same in both guests, /mnt/nfs
 }
 
 // everyVersion runs a test once for each minor version, each with a lab, a server and two clients of its own.
@@ -89,4 +90,33 @@ func (s *site) dir(t *testing.T, name string) (guest, host string) {
 		t.Fatal(err)
 	}
 	return filepath.Join(s.mnt, name), host
+}
+
+// hostRun runs a program on the host and returns its output.
+func hostRun(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	kernel.Need(t, name)
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
+	}
+	return string(out)
+}
+
+// complaints are what a Linux client's kernel log says when a server let it down.
+var complaints = []string{"lost", "reclaim", "NFS4ERR", "BAD_STATEID", "state manager", "Error", "error", "Call Trace", "BUG", "WARNING"}
+
+// quiet checks that the guest's kernel had nothing to complain about.
+func quiet(t *testing.T, g *kernel.Guest) {
+	t.Helper()
+	for line := range strings.Lines(g.Dmesg(t)) {
+		if !strings.Contains(line, "NFS") && !strings.Contains(line, "RPC") && !strings.Contains(line, "BUG") {
+			continue
+		}
+		for _, c := range complaints {
+			if strings.Contains(line, c) {
+				t.Errorf("kernel log of guest %s: %s", g.Name, line)
+			}
+		}
+	}
 }

@@ -28,6 +28,7 @@ type Export struct {
 	Dir        string // host folder; a new one in the lab when empty
 	RootSquash bool   // root of a client is nobody
 	ReadOnly   bool
+	IPv6       bool // served at an IPv6 address instead of an IPv4 one
 }
 
 // Server is a server process at an address of its own. Kill, Stop and Start may follow each other any number of times;
@@ -35,7 +36,6 @@ type Export struct {
 type Server struct {
 	Export
 	Addr  netip.Addr
-	Addr6 netip.Addr
 	Root  string // what to mount
 	State string // folder for the server's own files; survives Kill
 
@@ -50,15 +50,15 @@ type Server struct {
 // ends; when the test has failed, the end of the server's log goes to the test's log.
 func (l *Lab) Serve(tb testing.TB, p Program, e Export) *Server {
 	tb.Helper()
-	v4, v6, err := l.newServerAddr()
+	addr, err := l.newServerAddr(e.IPv6)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	s := &Server{Export: e, Addr: v4, Addr6: v6, Root: p.Root(), lab: l, program: p}
-	s.State = filepath.Join(l.Dir, "state-"+v4.String())
-	s.log = filepath.Join(l.Dir, "log-"+v4.String())
+	s := &Server{Export: e, Addr: addr, Root: p.Root(), lab: l, program: p}
+	s.State = filepath.Join(l.Dir, "state-"+addr.String())
+	s.log = filepath.Join(l.Dir, "log-"+addr.String())
 	if s.Dir == "" {
-		s.Dir = filepath.Join(l.Dir, "export-"+v4.String())
+		s.Dir = filepath.Join(l.Dir, "export-"+addr.String())
 	}
 	for _, dir := range []string{s.State, s.Dir} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -215,6 +215,9 @@ type Ganesha struct{}
 
 // Command implements Program.
 func (Ganesha) Command(s *Server) ([]string, error) {
+	if s.IPv6 {
+		return nil, errors.New("Ganesha's configuration takes no IPv6 address to bind to")
+	}
 	squash, access := "No_Root_Squash", "RW"
 	if s.RootSquash {
 		squash = "Root_Squash"
@@ -223,7 +226,8 @@ func (Ganesha) Command(s *Server) ([]string, error) {
 		access = "RO"
 	}
 	conf := filepath.Join(s.State, "ganesha.conf")
-	text := fmt.Sprintf(`NFS_CORE_PARAM {
+	text := fmt.Sprintf(`LOG { Default_Log_Level = CRIT; }
+NFS_CORE_PARAM {
 	NFS_Port = 2049;
 	Bind_addr = %s;
 	NFS_Protocols = 4;

@@ -8,12 +8,14 @@
 #   dump       write state for a post    say JOB TEXT  from lib.sh's `say`
 #              mortem to the console
 #   halt       end at once
-export GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-AVX,-AVX512F,-AVX512VL,-AVX512BW,-AVX_Fast_Unaligned_Load,-ERMS,-EVEX,-AVX2_Usable,-AVX512F_Usable,-XSAVEC,-XSAVE
+if [ -z "${GLIBC_TUNABLES-}" ]; then
+	export GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-AVX,-AVX512F,-AVX512VL,-AVX512BW,-AVX_Fast_Unaligned_Load,-ERMS,-EVEX,-AVX2_Usable,-AVX512F_Usable,-XSAVEC,-XSAVE
+	exec /bin/bash "$0" # this shell lives long, so it too must be one without AVX
+fi
 export GODEBUG=cpu.avx=off,cpu.avx2=off,cpu.avx512=off
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t debugfs debug /sys/kernel/debug
 for kv in $(< /proc/cmdline); do
 	case $kv in
 	hf.name=*) export GUEST=${kv#*=} ;;
@@ -29,6 +31,7 @@ chmod 1777 /tmp /var/tmp
 mkdir -p /dev/shm /dev/pts "$LAB"
 mount -t tmpfs tmpfs /dev/shm
 mount -t devpts devpts /dev/pts
+ln -s /proc/self/fd /dev/fd
 mount -t hostfs none -o "$LAB" "$LAB"
 export HOME=/mnt/home
 mkdir -p $HOME /run/posted
@@ -77,8 +80,8 @@ while read -r verb arg <&3; do
 				[ -s "$p/cmdline" ] || continue
 				echo "${p#/proc/} $(tr '\0' ' ' < "$p/cmdline" | cut -c1-160) [$(cat "$p/wchan" 2>/dev/null)]"
 			done
-			echo "--- waiting RPC tasks"
-			cat /sys/kernel/debug/sunrpc/rpc_clnt/*/tasks 2>/dev/null
+			echo "--- NFS mounts"
+			cat /proc/self/mountstats
 			echo "--- dmesg"
 			dmesg | tail -n 40
 			echo "--- end"
