@@ -275,10 +275,21 @@ func opGetAttr(c *compound) nfs4.Status {
 	if c.asksWriteOnly(mask) {
 		return nfs4.ErrInval
 	}
-	if err := c.cur.fs().Getattr(c.cur.h, &c.attr); err != nil {
+	if err := c.look(); err != nil {
 		return c.fail(err)
 	}
 	return c.fail(c.encodeAttrs(c.w, mask, &c.cur, &c.attr))
+}
+
+// look makes c.attr the attributes of the current filehandle. What LOOKUP or
+// ACCESS just saw in the same request is not asked for again.
+func (c *compound) look() error {
+	if c.fresh {
+		return nil
+	}
+	err := c.cur.fs().Getattr(c.cur.h, &c.attr)
+	c.fresh = err == nil
+	return err
 }
 
 // asksWriteOnly says whether a client wants to read what can only be set, for

@@ -81,8 +81,8 @@ func (c *compound) checkSettable(mask nfs4.Bitmap, high, creating bool) nfs4.Sta
 	}
 	supported := c.supported(c.cur.exp)
 	switch {
-	case high || !mask.AndNot(supported).Empty():
-		return nfs4.ErrAttrNotSupp
+	case high || !mask.AndNot(supported).Empty() || mask.Has(nfs4.AttrTimeCreate):
+		return nfs4.ErrAttrNotSupp // no file system here lets time_create be set
 	case !mask.AndNot(attrsSettable).Empty():
 		return nfs4.ErrInval // RFC 8881 §5.5
 	case mask.Has(nfs4.AttrModeUmask) && (!creating || mask.Has(nfs4.AttrMode)):

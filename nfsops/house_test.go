@@ -25,14 +25,14 @@ import (
 //	/dir/readonly  read-only
 //	/dir/private   to addresses that no client of the test has
 type house struct {
-	t       *testing.T
+	t       testing.TB
 	a, ro   string // the directories
 	srv     *nfsops.Server
 	node    *statesync.Node
 	exports *exports.Set
 }
 
-func newHouse(t *testing.T, configure ...func(*nfsops.Config)) *house {
+func newHouse(t testing.TB, configure ...func(*nfsops.Config)) *house {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("serving files as their owners needs root")
@@ -123,7 +123,7 @@ func (h *house) mkdir(name string, mode os.FileMode) string {
 }
 
 // walk returns a filehandle.
-func walk(t *testing.T, c *client.Client, path string) client.FH {
+func walk(t testing.TB, c *client.Client, path string) client.FH {
 	t.Helper()
 	fh, err := c.Walk(path)
 	if err != nil {

@@ -101,6 +101,7 @@ func opLookup(c *compound) nfs4.Status {
 	}
 	c.cur.put(c, exp, h)
 	c.forgetStateid()
+	c.fresh = true
 	return nfs4.OK
 }
 
@@ -186,7 +187,7 @@ func opAccess(c *compound) nfs4.Status {
 		return nfs4.ErrInval
 	}
 	fs := c.cur.fs()
-	if err := fs.Getattr(c.cur.h, &c.attr); err != nil {
+	if err := c.look(); err != nil {
 		return c.fail(err)
 	}
 	supported := want & accessFile

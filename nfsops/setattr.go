@@ -33,7 +33,7 @@ func opSetAttr(c *compound) nfs4.Status {
 	return status
 }
 
-// setAttr sets the attributes and returns those that were set.
+// setAttr sets the attributes and tells by applied those that were set.
 func (c *compound) setAttr(sid nfs4.Stateid, set *settable, applied *nfs4.Bitmap) nfs4.Status {
 	fs, status := c.cur.mutable()
 	if status != nfs4.OK {
@@ -42,14 +42,25 @@ func (c *compound) setAttr(sid nfs4.Stateid, set *settable, applied *nfs4.Bitmap
 	if set.mask.Empty() {
 		return nfs4.OK
 	}
-	var file export.File
-	if set.set.Size != nil {
-		f, status := c.openToTruncate(sid)
-		if status != nfs4.OK {
+	var file *openFile
+	defer func() {
+		if file != nil {
+			file.release()
+		}
+	}()
+	open := func() nfs4.Status {
+		if set.set.Size == nil || file != nil {
+			return nfs4.OK
+		}
+		file, status = c.openToTruncate(sid)
+		return status
+	}
+	// What an earlier run may have done already must not keep this one from saying
+	// so: then the file is opened only if need be.
+	if c.req.Begun() == nil {
+		if status := open(); status != nfs4.OK {
 			return status
 		}
-		defer f.release()
-		file = f.File
 	}
 	outcome, err := c.beginChange(nil, c.unset(set))
 	if err != nil {
@@ -57,9 +68,12 @@ func (c *compound) setAttr(sid nfs4.Stateid, set *settable, applied *nfs4.Bitmap
 	}
 	*applied = set.mask
 	if outcome != statesync.OutcomeDone {
-		*applied, err = c.apply(fs, file, set)
+		*applied = nfs4.Bitmap{}
+		if status = open(); status == nfs4.OK {
+			*applied, err = c.apply(fs, file, set)
+			status = c.fail(err)
+		}
 	}
-	status = c.fail(err)
 	if c.gone != nil || c.finished || c.jumped {
 		return status
 	}
@@ -68,15 +82,20 @@ func (c *compound) setAttr(sid nfs4.Stateid, set *settable, applied *nfs4.Bitmap
 		c.conclude(status)
 		applied.Encode(c.w)
 	}); err != nil {
+		*applied = nfs4.Bitmap{}
 		return c.fail(err)
 	}
 	return status
 }
 
 // apply sets the attributes on the file system and returns those that were set.
-func (c *compound) apply(fs export.Mutable, file export.File, set *settable) (nfs4.Bitmap, error) {
+func (c *compound) apply(fs export.Mutable, file *openFile, set *settable) (nfs4.Bitmap, error) {
 	if !set.mask.AndNot(attrsACL).Empty() {
-		if err := fs.Setattr(c.creds(), c.cur.h, file, &set.set); err != nil {
+		var f export.File
+		if file != nil {
+			f = file.File
+		}
+		if err := fs.Setattr(c.creds(), c.cur.h, f, &set.set); err != nil {
 			if errors.Is(err, export.ErrNotSupp) {
 				err = fmt.Errorf("%w: %w", errAttrNotSupp, err)
 			}
