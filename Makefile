@@ -1,0 +1,44 @@
+# Everything here is one command that could be typed by hand; what takes more is in scripts/.
+GO ?= go
+
+# Kernel clients need root and the packages of scripts/deps.sh. Where both are to be had, a test that cannot run is a failure.
+ifeq ($(shell id -u),0)
+ifneq ($(shell command -v apt-get),)
+export HOLDFAST_NO_SKIP = 1
+endif
+endif
+
+# All but the tests that boot kernels: those run a program, in which the race detector of the test sees nothing.
+PACKAGES = $(shell $(GO) list ./... | grep -v /conformance/kernel)
+
+FUZZTIME ?= 10m
+KILLS ?= 50
+
+.PHONY: build deps test soak fuzz bench lint
+
+build:
+	$(GO) build -o bin/holdfast ./cmd/holdfast
+
+deps:
+	scripts/deps.sh
+
+test: deps
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m $(PACKAGES)
+	$(GO) test -timeout 20m ./conformance/kernel/...
+
+# Kills of the gateway under each load and minor version, KILLS in a row.
+soak: deps
+	HOLDFAST_KILLS=$(KILLS) $(GO) test -count=1 -timeout 5h -v -run 'Kill|Soak' ./conformance/...
+
+# Each fuzz target of each package for FUZZTIME.
+fuzz:
+	scripts/fuzz.sh $(FUZZTIME)
+
+bench: deps build
+	scripts/bench.sh
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "lint: these files are not gofmt'ed"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run honnef.co/go/tools/cmd/staticcheck@v0.8.2 ./...
