@@ -48,8 +48,6 @@ type compound struct {
 
 	cur, saved    object
 	sid, savedSid nfs4.Stateid
-	haveSid       bool // sid is set: an operation set it, or RESTOREFH did
-	haveSavedSid  bool
 	cacheThis     bool
 	req           *statesync.Request
 	finished      bool
@@ -58,6 +56,7 @@ type compound struct {
 	status        nfs4.Status
 	squashed      export.Creds // the caller as cur's export sees it
 	attr          export.Attr  // scratch
+	fresh         bool         // attr is that of cur, and only reading came since
 	statfs        export.Statfs
 	squashedFor   uint32
 	squashedValid bool
@@ -159,7 +158,6 @@ func (c *compound) resume(p *statesync.Progress) {
 	c.cur.set(c, p.Current)
 	c.saved.set(c, p.Saved)
 	c.sid, c.savedSid = p.CurrentStateid, p.SavedStateid
-	c.haveSid = c.sid != nfs4.Stateid{}
 }
 
 // Progress implements statesync.Compound.
@@ -236,6 +234,9 @@ func (c *compound) step() nfs4.Status {
 		status = c.tooBig()
 		c.w.Truncate(c.opStart + 8)
 	}
+	if c.op == nfs4.OpSetAttr && c.w.Len() == c.opStart+8 {
+		c.w.Uint32(0) // SETATTR4res has attrsset whatever the status
+	}
 	c.w.PutUint32(c.opStart+4, uint32(status))
 	return status
 }
@@ -278,6 +279,7 @@ func (c *compound) dispatch() nfs4.Status {
 			return c.tooBig()
 		}
 	}
+	c.fresh = c.fresh && (c.op == nfs4.OpGetFH || c.op == nfs4.OpGetAttr || c.op == nfs4.OpAccess)
 	status := handler(c)
 	if c.r.Err() != nil && !c.done {
 		return nfs4.ErrBadXDR

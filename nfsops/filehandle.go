@@ -94,11 +94,11 @@ func (c *compound) current() nfs4.Status {
 // forget drops the current stateid, as operations do that set the current
 // filehandle (RFC 8881 §16.2.3.1.2).
 func (c *compound) forgetStateid() {
-	c.sid, c.haveSid = nfs4.Stateid{}, false
+	c.sid = nfs4.Stateid{}
 }
 
 // setStateid makes s the current stateid.
-func (c *compound) setStateid(s nfs4.Stateid) { c.sid, c.haveSid = s, true }
+func (c *compound) setStateid(s nfs4.Stateid) { c.sid = s }
 
 // stateid replaces the special stateid that stands for the current one (RFC
 // 8881 §8.2.3).
@@ -109,7 +109,7 @@ func (c *compound) stateid(s nfs4.Stateid) (nfs4.Stateid, nfs4.Status) {
 		}
 		return s, nfs4.OK
 	}
-	if !c.haveSid {
+	if c.sid == (nfs4.Stateid{}) {
 		return s, nfs4.ErrBadStateid
 	}
 	return c.sid, nfs4.OK
@@ -160,7 +160,6 @@ func opSaveFH(c *compound) nfs4.Status {
 	}
 	c.saved.copyFrom(&c.cur)
 	c.savedSid = c.sid
-	c.haveSavedSid = c.haveSid
 	return nfs4.OK
 }
 
@@ -170,7 +169,7 @@ func opRestoreFH(c *compound) nfs4.Status {
 		return c.pick(nfs4.ErrRestoreFH, nfs4.ErrNoFileHandle)
 	}
 	c.cur.copyFrom(&c.saved)
-	c.sid, c.haveSid = c.savedSid, c.haveSavedSid
+	c.sid = c.savedSid
 	return nfs4.OK
 }
 

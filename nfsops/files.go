@@ -84,12 +84,13 @@ func (t *fileTable) get(key []byte, write bool, open func() (export.File, error)
 	return f, nil
 }
 
-// keep adds a file that was opened elsewhere, open for reading and writing, and
-// returns it with one user. If one is kept already, file is closed.
-func (t *fileTable) keep(key []byte, file export.File) *openFile {
+// keepAs adds a file that was opened elsewhere, for reading or, if write is
+// true, for both; it has one user. If one is kept already, file is closed with its
+// last user.
+func (t *fileTable) keepAs(key []byte, write bool, file export.File) *openFile {
 	ready := make(chan struct{})
 	close(ready)
-	f := &openFile{File: file, table: t, id: fileID{string(key), true}, users: 1, ready: ready}
+	f := &openFile{File: file, table: t, id: fileID{string(key), write}, users: 1, ready: ready}
 	t.mu.Lock()
 	if t.open[f.id] != nil {
 		f.gone = true
@@ -179,3 +180,8 @@ func (t *fileTable) close() {
 
 // release ends the use of the file.
 func (f *openFile) release() { f.table.release(f) }
+
+// unkept wraps a file that is used once and not kept.
+func unkept(t *fileTable, file export.File) *openFile {
+	return &openFile{File: file, table: t, users: 1, gone: true}
+}

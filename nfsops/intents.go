@@ -82,7 +82,9 @@ func (s *Server) resolve(_ context.Context, in *statesync.Intent) (statesync.Out
 	}
 	ev := xdr.NewReader(in.Evidence)
 	switch in.Op {
-	case nfs4.OpCreate, nfs4.OpOpen:
+	case nfs4.OpOpen:
+		return s.resolveOpen(in)
+	case nfs4.OpCreate:
 		h, err := s.named(in.Names[0])
 		if err != nil {
 			return 0, err
@@ -111,6 +113,10 @@ func (s *Server) resolve(_ context.Context, in *statesync.Intent) (statesync.Out
 			return 0, err
 		}
 		return took(!bytes.Equal(h, source))
+	case nfs4.OpSetAttr:
+		return s.resolveSetattr(in)
+	case nfs4.OpSetXattr, nfs4.OpRemoveXattr:
+		return s.resolveXattr(in)
 	}
 	return 0, fmt.Errorf("resolving an intent of %s: %w", in.Op, statesync.ErrServerFault)
 }

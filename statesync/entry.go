@@ -142,7 +142,7 @@ func (n *Node) admit(ctx context.Context, e *entry, r *Request) error {
 		}
 	}
 	defer e.mu.Unlock()
-	return n.decide(e, r)
+	return n.classify(e, r)
 }
 
 // beside judges a request that comes while another one runs. e.mu is held.
@@ -159,8 +159,8 @@ func (e *entry) beside(r *Request) error {
 	return nil
 }
 
-// decide says what an admitted request is. e.mu is held and nobody runs.
-func (n *Node) decide(e *entry, r *Request) error {
+// classify says what an admitted request is. e.mu is held and nobody runs.
+func (n *Node) classify(e *entry, r *Request) error {
 	switch rules.Admit(e.seq, e.exact, r.sequence) {
 	case rules.Misordered:
 		return ErrSeqMisordered

@@ -253,3 +253,19 @@ func (w *Writer) pad(n int) {
 		w.buf = append(w.buf, 0)
 	}
 }
+
+// Spare returns n bytes of memory that follow what was written and are not part
+// of the message yet; their content is not defined. Advance makes the first
+// of them part of it. So data can be read straight into the reply.
+func (w *Writer) Spare(n int) []byte {
+	at := len(w.buf)
+	if cap(w.buf)-at < n {
+		grown := make([]byte, at, 2*cap(w.buf)+n)
+		copy(grown, w.buf)
+		w.buf = grown
+	}
+	return w.buf[at : at+n : at+n]
+}
+
+// Advance appends the first n bytes of the memory that Spare returned.
+func (w *Writer) Advance(n int) { w.buf = w.buf[:len(w.buf)+n] }
