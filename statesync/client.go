@@ -24,7 +24,8 @@ type client struct {
 	evicted atomic.Bool
 
 	renewed atomic.Int64 // by Node.clock
-	made    int64        // when an unconfirmed client came to be known
+	made    int64        // when it came to be known here
+	fresh   bool         // it was made here: it had nothing before
 	ranges  atomic.Int64 // byte ranges locked, in files in memory
 	held    holdings
 
@@ -136,6 +137,7 @@ func (n *Node) reload(c *client, g durable.Group) (bool, error) {
 
 // forget drops a client that the store does not have any more from memory.
 func (n *Node) forget(c *client) {
+	n.departed.put(c.id, true)
 	c.gone.Store(true)
 	c.mu.Lock()
 	sessions := c.sessions
@@ -185,4 +187,78 @@ func (c *client) ended() error {
 		return ErrAdminRevoked
 	}
 	return ErrExpired
+}
+
+// holdings counts a client's stateids. What it had before this gateway knew it
+// is added once, when it first gets one here.
+type holdings struct {
+	counting     atomic.Bool
+	opens, locks atomic.Int64
+}
+
+func (h *holdings) add(lock bool, more int64) {
+	if lock {
+		h.locks.Add(more)
+	} else {
+		h.opens.Add(more)
+	}
+}
+
+// countStates notes the stateids that a change made or dropped.
+func (n *Node) countStates(d *rules.Delta) {
+	d.Stateids(func(id ClientID, other [nfs4.OtherSize]byte, made bool) {
+		if c := n.clients.get(id); c != nil && (c.fresh || c.held.counting.Load()) {
+			more := int64(-1)
+			if made {
+				more = 1
+			}
+			c.held.add(isLock(other), more)
+		}
+	})
+}
+
+// countHeld counts, in the background, the stateids that a client has in the
+// store.
+func (n *Node) countHeld(c *client) {
+	if c.held.counting.Swap(true) || c.fresh {
+		return
+	}
+	g, err := n.load(context.Background(), statesKey(c.id))
+	if err != nil {
+		c.held.counting.Store(false)
+		return
+	}
+	for _, p := range g.Parts {
+		if len(p.Name) == 1+nfs4.OtherSize && p.Name[0] == partState {
+			c.held.add(isLock([nfs4.OtherSize]byte([]byte(p.Name[1:]))), 1)
+		}
+	}
+}
+
+// withinLimits refuses a change by which a client gets more than it may have.
+func (n *Node) withinLimits(_ context.Context, c *client, d *rules.Delta) error {
+	if c == nil || d == nil {
+		return nil
+	}
+	var opens, locks int64
+	d.Stateids(func(id ClientID, other [nfs4.OtherSize]byte, made bool) {
+		switch {
+		case id != c.id || !made:
+		case isLock(other):
+			locks++
+		default:
+			opens++
+		}
+	})
+	if opens+locks > 0 {
+		n.countHeld(c)
+	}
+	l := &n.cfg.Limits
+	switch {
+	case opens > 0 && c.held.opens.Load()+opens > int64(l.Opens),
+		locks > 0 && c.held.locks.Load()+locks > int64(l.Locks),
+		d.RangesMore() > 0 && c.ranges.Load()+int64(d.RangesMore()) > int64(l.Locks):
+		return ErrResource
+	}
+	return nil
 }

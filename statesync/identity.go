@@ -174,7 +174,11 @@ func (n *Node) changeBatch(o *owned, ch *rules.Change) *durable.Batch {
 func (n *Node) changed(o *owned, ch *rules.Change) {
 	for _, rec := range ch.Put {
 		id := rec.ID
-		c := n.clients.getOrMake(id, func() *client { return n.newClient(id, n.clock()) })
+		c := n.clients.getOrMake(id, func() *client {
+			c := n.newClient(id, n.clock())
+			c.fresh = o.versions[id] == 0
+			return c
+		})
 		c.install(rec, o.versions[rec.ID]+1)
 	}
 	n.dropped(ch)

@@ -143,6 +143,7 @@ func (n *Node) giveWay(ctx context.Context, ids []ClientID) (bool, error) {
 		c, err := n.client(ctx, id)
 		switch {
 		case errors.Is(err, ErrStaleClientID):
+			n.departed.put(id, true)
 			continue
 		case err != nil:
 			return false, err
@@ -186,7 +187,7 @@ func (n *Node) sweepRemains(ctx context.Context) error {
 			return err
 		}
 	}
-	return n.bury(ctx, tombs)
+	return n.bury(ctx, append(tombs, dirty...))
 }
 
 // bury forgets clients whose tombs were seen for as long as courtesy lasts.
@@ -241,7 +242,7 @@ func (n *Node) clean(ctx context.Context, id ClientID) error {
 		}
 	}
 	for f := range files {
-		if err := n.prune(ctx, f); err != nil {
+		if err := n.prune(ctx, f, id); err != nil {
 			return err
 		}
 	}
@@ -260,7 +261,11 @@ func (n *Node) clean(ctx context.Context, id ClientID) error {
 	} else {
 		last.Forget = append(last.Forget, goneKey(id))
 	}
-	return n.commitNow(ctx, &last)
+	if err := n.commitNow(ctx, &last); err != nil {
+		return err
+	}
+	n.departed.drop(id)
+	return nil
 }
 
 // cleanSession drops the groups of a session.

@@ -39,6 +39,7 @@ type Node struct {
 	files    *table[FileKey, *file]
 	byHash   *table[uint32, []*file]
 	owners   *table[string, *owner]
+	departed *table[ClientID, bool] // clients that went, while files may still have state of theirs
 	closed40 *table[[nfs4.OtherSize]byte, *owner]
 	drc      drc
 
@@ -72,6 +73,7 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 		files:    newTable[FileKey, *file](),
 		byHash:   newTable[uint32, []*file](),
 		owners:   newTable[string, *owner](),
+		departed: newTable[ClientID, bool](),
 		closed40: newTable[[nfs4.OtherSize]byte, *owner](),
 		idents:   newKeyed(),
 		loading:  newKeyed(),

@@ -119,6 +119,15 @@ func (t *table[K, V]) drop(k K) {
 	s.mu.Unlock()
 }
 
+// update replaces the value of k by what fn makes of it. fn must not use the
+// table.
+func (t *table[K, V]) update(k K, fn func(V) V) {
+	s := t.shard(k)
+	s.mu.Lock()
+	s.m[k] = fn(s.m[k])
+	s.mu.Unlock()
+}
+
 func (t *table[K, V]) len() (n int) {
 	for i := range t.shards {
 		s := &t.shards[i]

@@ -1,0 +1,100 @@
+package statesync
+
+import (
+	"context"
+	"errors"
+
+	"holdfast/internal/nfs4"
+	"holdfast/statesync/rules"
+)
+
+// CheckIO says whether I/O with a stateid may go on (RFC 8881 §8.2.3, §9.1.2;
+// RFC 7530 §9.1.6). c is 0 in NFSv4.0, where the stateid alone tells whose it is and
+// renews the lease. access is nfs4.ShareAccessRead, …Write or both. Once the
+// file is in memory it asks no store.
+//
+// The errors are ErrBadStateid, ErrOldStateid, ErrExpired, ErrOpenMode,
+// ErrLocked and ErrDelay.
+func (n *Node) CheckIO(ctx context.Context, c ClientID, f FileKey, s nfs4.Stateid, access uint32) (IOResult, error) {
+	var io rules.IO
+	var verdict error
+	ref := rules.Ref{Stateid: s, Client: c, Minor0: c == 0}
+	check := func(st *rules.File) { io, verdict = st.CheckIO(ref, access, n.dead) }
+	e := n.files.get(f)
+	if e == nil || !e.read(check) {
+		if err := n.view(ctx, f, check); err != nil {
+			return IOResult{}, err
+		}
+	} else {
+		e.used.Store(n.clock())
+	}
+	if verdict != nil {
+		if err := n.checkAgain(ctx, f, check, &verdict); err != nil {
+			return IOResult{}, err
+		}
+	}
+	if verdict != nil {
+		if c == 0 && errors.Is(verdict, ErrBadStateid) && !n.known(f, s) {
+			verdict = n.unknownState(s.Other)
+		}
+		return IOResult{}, verdict
+	}
+	if c == 0 && !io.Special {
+		if err := n.renew40(ctx, io.Client); err != nil {
+			return IOResult{}, err
+		}
+	}
+	return IOResult{Special: io.Special, UID: io.UID, Access: io.Access, Client: io.Client}, nil
+}
+
+// checkAgain asks again whatever may have been judged by what is not so any
+// more: late clients give way, and other gateways may have changed the file.
+func (n *Node) checkAgain(ctx context.Context, f FileKey, check func(*rules.File), verdict *error) error {
+	for {
+		late, err := n.giveWay(ctx, inTheWay(*verdict))
+		if err != nil {
+			return err
+		}
+		if !late {
+			break
+		}
+		if err := n.view(ctx, f, check); err != nil {
+			return err
+		}
+	}
+	if *verdict == nil || !n.cfg.Shared {
+		return nil
+	}
+	if err := n.reread(ctx, f); err != nil {
+		return err
+	}
+	return n.view(ctx, f, check)
+}
+
+// known says that a stateid stands for something on the file.
+func (n *Node) known(f FileKey, s nfs4.Stateid) (found bool) {
+	if e := n.files.get(f); e != nil {
+		e.read(func(st *rules.File) { _, found = st.Find(s.Other) })
+	}
+	return found
+}
+
+// renew40 renews the lease of a client by its use of a stateid.
+func (n *Node) renew40(ctx context.Context, id ClientID) error {
+	if c := n.clients.get(id); c != nil && !c.gone.Load() {
+		n.renew(c)
+		return nil
+	}
+	_, err := n.live40(ctx, id)
+	if errors.Is(err, ErrStaleClientID) {
+		err = ErrExpired
+	}
+	return err
+}
+
+// ConflictsWithDeny says whether an open denies I/O without a stateid. The
+// error is ErrLocked or ErrDelay.
+func (n *Node) ConflictsWithDeny(ctx context.Context, f FileKey, access uint32) error {
+	_, err := n.CheckIO(ctx, 0, f, nfs4.AnonymousStateid, access)
+	return err
+}
