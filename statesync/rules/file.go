@@ -167,6 +167,9 @@ func (f *File) HasClient(c ClientID) bool { return f.clients.get(c, fileClientKe
 // The error is ErrServerFault; then the File is of no use any more, and its
 // parts must be loaded again.
 func (f *File) Apply(d *Delta) error {
+	if d == nil {
+		return nil
+	}
 	for _, k := range d.dropRanges {
 		if err := f.dropRange(k); err != nil {
 			return err
