@@ -38,3 +38,6 @@ func (s *Store) Keys() (n int, err error) {
 	}
 	return n, errors.Join(it.Error(), it.Close())
 }
+
+// FormatNew is the format file of a store whose first Open is not through.
+func FormatNew() []byte { return formatText("new") }

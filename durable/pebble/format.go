@@ -138,7 +138,7 @@ func lockDir(dir string) (*os.File, error) {
 // damaged is the error for content that cannot be trusted: where it is, what
 // is wrong, and what to do.
 func damaged(dir, path string, cause error) error {
-	return fmt.Errorf("%w: %s: %w. Nothing was changed. Restore %s from a backup, or move it away: "+
+	return fmt.Errorf("%w: %s: %w. Nothing is granted from it. Restore %s from a backup, or move it away: "+
 		"the gateway then starts without state, and its clients recover what they hold through a grace period",
 		durable.ErrDamaged, path, cause, dir)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	pdb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"holdfast/durable"
 )
@@ -81,13 +83,13 @@ func (s *Store) open(o Options) error {
 		return err
 	}
 	if !ready {
-		if err := s.prepare(); err != nil {
+		if err := s.prepare(o.fs); err != nil {
 			return err
 		}
 	}
-	w, unreadable, err := openWitness(s.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return damaged(s.dir, filepath.Join(s.dir, witnessName), errors.New("the file is missing"))
+	w, unreadable, err := openWitness(o.fs, s.dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return damaged(s.dir, filepath.Join(s.dir, witnessName), errors.New("the file is missing or too short"))
 	}
 	if err != nil {
 		return err
@@ -116,14 +118,14 @@ func (s *Store) open(o Options) error {
 
 // prepare makes what a new store consists of, or what is left of an Open that
 // was cut off before anything was promised.
-func (s *Store) prepare() error {
+func (s *Store) prepare(disk vfs.FS) error {
 	if err := writeFormat(s.dir, "new"); err != nil {
 		return err
 	}
 	if err := os.RemoveAll(filepath.Join(s.dir, dbName)); err != nil {
 		return err
 	}
-	if err := createWitness(s.dir); err != nil {
+	if err := createWitness(disk, s.dir); err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(s.dir, dbName), 0o700); err != nil {

@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"path/filepath"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // The witness file is an array of slots, each within one disk sector:
@@ -49,14 +48,13 @@ type claim struct {
 // number of goroutines.
 type witness struct {
 	mu     sync.Mutex
-	f      *os.File
+	f      vfs.File
 	claims [witnessSlots]claim // kindOther: free
 }
 
 // createWitness makes an empty witness file.
-func createWitness(dir string) error {
-	path := filepath.Join(dir, witnessName)
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+func createWitness(disk vfs.FS, dir string) error {
+	f, err := disk.Create(filepath.Join(dir, witnessName), vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return err
 	}
@@ -66,14 +64,19 @@ func createWitness(dir string) error {
 
 // openWitness reads the witness file of a store. Slots that cannot be read are
 // counted and freed: they claim nothing.
-func openWitness(dir string) (w *witness, unreadable int, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, witnessName), os.O_RDWR, 0)
+func openWitness(disk vfs.FS, dir string) (w *witness, unreadable int, err error) {
+	path := filepath.Join(dir, witnessName)
+	// OpenReadWrite would make a missing file.
+	if _, err := disk.Stat(path); err != nil {
+		return nil, 0, err
+	}
+	f, err := disk.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return nil, 0, err
 	}
 	var buf [witnessSlots * slotSize]byte
 	if _, err := io.ReadFull(f, buf[:]); err != nil {
-		return nil, 0, errors.Join(fmt.Errorf("read %s: %w", f.Name(), err), f.Close())
+		return nil, 0, errors.Join(fmt.Errorf("read %s: %w", path, err), f.Close())
 	}
 	w = &witness{f: f}
 	for i := range w.claims {
@@ -156,7 +159,7 @@ func (w *witness) replace(kind fileKind, old, num uint64) error {
 	if !changed {
 		return nil
 	}
-	return unix.Fdatasync(int(w.f.Fd()))
+	return w.f.SyncData()
 }
 
 // raise claims that n bytes of a file are synced.
@@ -171,7 +174,7 @@ func (w *witness) raise(kind fileKind, num uint64, n int64) error {
 	if err := w.write(i); err != nil || kind == kindLog {
 		return err
 	}
-	return unix.Fdatasync(int(w.f.Fd()))
+	return w.f.SyncData()
 }
 
 func (w *witness) list() []claim {
