@@ -90,7 +90,9 @@ func opCreate(c *compound) nfs4.Status {
 	}
 	var applied nfs4.Bitmap
 	if err == nil {
-		applied, err = c.applyRest(&o, &set)
+		if applied, err = c.applyRest(&o, &set); err != nil {
+			c.unmake(fs, name, outcome)
+		}
 	}
 	return c.finish(err, func() {
 		c.cur.copyFrom(&o)

@@ -105,7 +105,7 @@ func (c *compound) decodeOpen(a *openArgs) nfs4.Status {
 
 // decodeName reads a component4.
 func (c *compound) decodeName(name *string) nfs4.Status {
-	b := c.r.Opaque(nfs4.OpaqueLimit * 4)
+	b := c.r.Opaque(c.r.Remaining()) // checkName knows better what is too long
 	if c.r.Err() != nil {
 		return nfs4.ErrBadXDR
 	}
@@ -454,6 +454,7 @@ func (c *compound) openMake(a *openArgs, turn *statesync.Turn, fs export.Mutable
 		if file != nil {
 			file.Close()
 		}
+		c.unmake(fs, a.name, outcome)
 		return c.failTurn(turn, c.fail(err), nil)
 	}
 	if exclusive {
@@ -468,6 +469,17 @@ func (c *compound) openMake(a *openArgs, turn *statesync.Turn, fs export.Mutable
 		}
 	}
 	return status
+}
+
+// unmake removes what was just made and could not be given its attributes: the
+// operation failed, so there must be nothing.
+func (c *compound) unmake(fs export.Mutable, name string, outcome statesync.Outcome) {
+	if outcome == statesync.OutcomeDone {
+		return // made by an earlier run, which may have told
+	}
+	if _, err := fs.Remove(c.creds(), c.cur.h, name); err != nil {
+		c.srv.log.Warn("object whose attributes could not be set stays", "name", name, "error", err)
+	}
 }
 
 // resolveOpen finds out whether an OPEN made its file, or truncated it.
