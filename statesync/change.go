@@ -32,10 +32,6 @@ type change struct {
 	// confirm says that the open owner is confirmed by this.
 	confirm bool
 
-	// closes says that the change only deletes, but for the record of the
-	// request: it is worth trying without that when the store is full.
-	closes bool
-
 	mark int // where the result begins in the reply
 }
 

@@ -79,7 +79,8 @@ func (e *entry) take(g durable.Group) error {
 		return fmt.Errorf("%s: %w", e.key, err)
 	}
 	e.rec = rec
-	if int32(rec.Sequence-e.seq) > 0 {
+	known := e.exact || e.sumSet
+	if !known || int32(rec.Sequence-e.seq) > 0 {
 		e.seq, e.sum, e.sumSet = rec.Sequence, rec.Checksum, true
 		e.changed, e.reply = true, nil
 	} else if rec.Sequence == e.seq {

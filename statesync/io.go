@@ -28,6 +28,9 @@ func (n *Node) CheckIO(ctx context.Context, c ClientID, f FileKey, s nfs4.Statei
 	} else {
 		e.used.Store(n.clock())
 	}
+	if c != 0 && n.dead(c) {
+		return IOResult{}, ErrBadStateid // revoked while the request was under way
+	}
 	if verdict != nil {
 		if err := n.checkAgain(ctx, f, check, &verdict); err != nil {
 			return IOResult{}, err

@@ -115,7 +115,7 @@ func (n *Node) OpenDowngrade(ctx context.Context, req *Request, t *Turn, c Clien
 // CloseFile is CLOSE (RFC 8881 §18.2). The locks of the open go with it. The
 // errors are those of OpenConfirm.
 func (n *Node) CloseFile(ctx context.Context, req *Request, t *Turn, c ClientID, f FileKey, s nfs4.Stateid, encode func(*OpenResult)) error {
-	x := &change{file: f, owner: c, state: s, req: req, turn: t, closes: true}
+	x := &change{file: f, owner: c, state: s, req: req, turn: t}
 	if t != nil {
 		t.puts[0], t.drops[0] = ownedFile{f, s.Other, true}, true
 	}
