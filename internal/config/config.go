@@ -22,6 +22,7 @@ type Config struct {
 	State       string // absolute
 	Exports     []*Export
 	Lease       time.Duration
+	Courtesy    time.Duration
 	NFSv3       bool
 	Names       bool
 	Domain      string
@@ -36,16 +37,19 @@ type Config struct {
 
 // An Export is one served file system.
 type Export struct {
-	Path     string // in the pseudo file system
-	Dir      string // absolute; empty for BillyMemory
-	Billy    string // "", BillyMemory or BillyOSFS
-	FSID     uint32 // 0: from Path and Dir
-	Clients  []netip.Prefix
-	Access   string // AccessRW or AccessRO
-	Squash   string // SquashRoot, SquashNone or SquashAll
-	AnonUID  uint32
-	AnonGID  uint32
-	Async    bool
+	Path    string // in the pseudo file system
+	Dir     string // absolute; empty for BillyMemory
+	Billy   string // "", BillyMemory or BillyOSFS
+	FSID    uint32 // 0: from Path and Dir
+	Clients []netip.Prefix
+	Access  string // AccessRW or AccessRO
+	Squash  string // SquashRoot, SquashNone or SquashAll
+	AnonUID uint32
+	AnonGID uint32
+	Async   bool
+
+	SoleWriter bool
+
 	MakeDir  bool // Dir may be made: it was named on the command line
 	position map[string]string
 }
@@ -65,7 +69,7 @@ const (
 
 // Limits bound what clients can take.
 type Limits struct {
-	Connections           int
+	Connections           int // 0: as many as descriptors allow
 	ConnectionsPerAddress int // 0: unlimited
 	RequestsPerConnection int
 	RequestMemory         int64 // bytes, 0: from the machine's memory
@@ -89,11 +93,11 @@ func Default() *Config {
 	return &Config{
 		Listen:    []string{":2049"},
 		Lease:     90 * time.Second,
+		Courtesy:  24 * time.Hour,
 		DrainTime: 30 * time.Second,
 		LogLevel:  "info",
 		LogFormat: "text",
 		Limits: Limits{
-			Connections:           65536,
 			RequestsPerConnection: 256,
 			FirstCall:             30 * time.Second,
 			Stuck:                 time.Minute,

@@ -59,7 +59,7 @@ var switches = []struct{ name, key, value, help string }{
 }
 
 // byFlag are the settings of an export that are flags of the same name.
-var byFlag = []string{"path", "clients", "anonuid", "anongid", "async", "fsid"}
+var byFlag = []string{"path", "clients", "anonuid", "anongid", "async", "sole-writer", "fsid"}
 
 // NewFlags defines the flags of "holdfast serve" in fs.
 func NewFlags(fs *pflag.FlagSet) *Flags {

@@ -22,6 +22,8 @@ var top = []setting[Config]{
 		func(c *Config) value { return textValue{&c.State} }},
 	{"lease", "TIME", "how long a client's opens and locks are safe without a sign of it, 1s to 1h",
 		func(c *Config) value { return durationValue{&c.Lease, time.Second, time.Hour} }},
+	{"courtesy", "TIME", "how long the state of a client whose lease ran out is kept while it is in nobody's way, 1s to 720h",
+		func(c *Config) value { return durationValue{&c.Courtesy, time.Second, 720 * time.Hour} }},
 	{"nfsv3", "", "serve NFSv3 and its MOUNT protocol on the same port as well, with the limits that the README tells",
 		func(c *Config) value { return flagValue{&c.NFSv3} }},
 	{"names", "", "show owners and groups as names of this system's user database, not as numbers",
@@ -60,14 +62,16 @@ var perExport = []setting[Export]{
 		func(e *Export) value { return countValue[uint32]{&e.AnonGID, 0, math.MaxUint32 - 1} }},
 	{"async", "", "answer changes before they are on stable storage: faster, and a crash of the machine loses what clients were told is done",
 		func(e *Export) value { return flagValue{&e.Async} }},
+	{"sole-writer", "", "a promise that nothing but this gateway changes the directory; spares clients some requests",
+		func(e *Export) value { return flagValue{&e.SoleWriter} }},
 	{"fsid", "N", "the export's number in filehandles; default from path and dir. Set it to keep clients' handles when dir moves, or where gateways see it at different places",
 		func(e *Export) value { return countValue[uint32]{&e.FSID, 1, math.MaxUint32} }},
 }
 
 // limits are the settings under "limits"; their flag is --limit NAME=VALUE.
 var limits = []setting[Limits]{
-	{"connections", "N", "connections at once",
-		func(l *Limits) value { return countValue[int]{&l.Connections, 1, 10_000_000} }},
+	{"connections", "N", "connections at once; 0 for as many as the system's limit of open files allows",
+		func(l *Limits) value { return countValue[int]{&l.Connections, 0, 10_000_000} }},
 	{"connections-per-address", "N", "connections from one address (IPv6: one /64), 0 for no such limit",
 		func(l *Limits) value { return countValue[int]{&l.ConnectionsPerAddress, 0, 10_000_000} }},
 	{"requests-per-connection", "N", "requests of one connection that run at once; more wait",
