@@ -121,7 +121,10 @@ func DecodeFile(parts []durable.Part) (*File, error) {
 	if f.head == f.Empty() {
 		return nil, fault("file record: head %t, %d opens", f.head, f.Opens())
 	}
-	return f, f.consistent()
+	if err := f.consistent(); err != nil {
+		return nil, err
+	}
+	return f, nil
 }
 
 // kindOf returns the kind of a part, 0 for the head and for what is unknown.
