@@ -271,8 +271,12 @@ func opLock(c *compound) nfs4.Status {
 	return c.failTurn(t, c.fail(err), nil)
 }
 
-// lockable checks that the current filehandle is one that can have locks.
+// lockable checks that the current filehandle is one that can have locks. Only
+// regular files are opened, so one that is open needs no look.
 func (c *compound) lockable() nfs4.Status {
+	if c.srv.node.InUse(c.cur.key()) {
+		return nfs4.OK
+	}
 	if err := c.cur.fs().Getattr(c.cur.h, &c.attr); err != nil {
 		return c.fail(err)
 	}
