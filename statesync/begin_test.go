@@ -59,59 +59,66 @@ func arm(t *testing.T) (*world, *crasher) {
 }
 
 // TestCreateCrash ends the gateway at every commit of a CREATE, and sends the
-// request again: one effect, and the first answer.
+// request again: one effect, and the first answer. In every second run somebody
+// else wants the same name in between.
 func TestCreateCrash(t *testing.T) {
-	for at := int64(1); ; at++ {
-		w, store := arm(t)
-		c := w.client41("a")
-		store.left.Store(at)
-		r, fc := c.begin(0)
-		status, err := w.create(r, fc, "x")
-		if !store.dead.Load() {
-			if err != nil || status != nfs4.OK {
-				t.Fatalf("without a crash: %v %v", status, err)
-			}
-			if at < 5 {
-				t.Fatalf("only %d effects", at)
-			}
-			return
-		}
-		if err == nil {
-			t.Errorf("crash at effect %d was answered with %v", at, status)
-		}
-		w.crash(store)
-		// Somebody else wants the same name meanwhile, on every second run.
-		if at%2 == 0 {
-			o := w.client41("b")
-			r, fc := o.begin(0)
-			status, err := w.create(r, fc, "x")
-			if err != nil {
-				t.Fatalf("effect %d: another client: %v", at, err)
-			}
-			r2, fc2 := c.again(0)
-			mine, err := w.create(r2, fc2, "x")
-			if err != nil {
-				t.Fatalf("effect %d: retry: %v", at, err)
-			}
-			if (status == nfs4.OK) == (mine == nfs4.OK) {
-				t.Errorf("effect %d: %v and %v: exactly one must have made the name", at, status, mine)
-			}
-		} else {
-			r2, fc2 := c.again(0)
-			status, err := w.create(r2, fc2, "x")
-			if err != nil || status != nfs4.OK {
-				t.Errorf("effect %d: retry: %v %v", at, status, err)
-			}
-		}
-		if w.fs.made["x"] != 1 {
-			t.Errorf("effect %d: made %d times", at, w.fs.made["x"])
-		}
-		names := 0
-		_ = w.store.Scan(context.Background(), "name/", func(durable.Group) bool { names++; return true })
-		if names != 0 {
-			t.Errorf("effect %d: %d names are still held", at, names)
+	for at := int64(1); at <= 4; at++ {
+		for _, contended := range []bool{false, true} {
+			t.Run(fmt.Sprintf("effect %d, contended %v", at, contended), func(t *testing.T) { createCrash(t, at, contended) })
 		}
 	}
+	w, store := arm(t)
+	c := w.client41("a")
+	store.left.Store(5)
+	r, fc := c.begin(0)
+	if status, err := w.create(r, fc, "x"); err != nil || status != nfs4.OK || store.left.Load() != 1 {
+		t.Errorf("a CREATE has other than 4 effects: %v %v", status, err)
+	}
+}
+
+func createCrash(t *testing.T, at int64, contended bool) {
+	w, store := arm(t)
+	c := w.client41("a")
+	store.left.Store(at)
+	r, fc := c.begin(0)
+	if status, err := w.create(r, fc, "x"); err == nil {
+		t.Errorf("was answered with %v", status)
+	}
+	w.crash(store)
+	want := nfs4.OK
+	if contended {
+		o := w.client41("b")
+		r, fc := o.begin(0)
+		status, err := w.create(r, fc, "x")
+		if err != nil {
+			t.Fatalf("another client: %v", err)
+		}
+		if status == nfs4.OK {
+			want = nfs4.ErrExist
+		}
+		if (status == nfs4.OK) != (at < 3) {
+			t.Errorf("another client: %v", status)
+		}
+	}
+	r, fc = c.again(0)
+	if status, err := w.create(r, fc, "x"); err != nil || status != want {
+		t.Errorf("retry: %v %v, want %v", status, err, want)
+	}
+	if w.fs.made["x"] != 1 {
+		t.Errorf("made %d times", w.fs.made["x"])
+	}
+	if n := w.heldNames(); n != 0 {
+		t.Errorf("%d names are still held", n)
+	}
+}
+
+// heldNames counts the names that the store says are held.
+func (w *world) heldNames() (n int) {
+	w.t.Helper()
+	if err := w.store.Scan(context.Background(), "name/", func(durable.Group) bool { n++; return true }); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }
 
 // TestCreateDies ends the gateway between the file system's change and Done.
@@ -241,6 +248,9 @@ func TestSlotMovesOn(t *testing.T) {
 	r, fc = c.begin(0)
 	if status, err := w.create(r, fc, "y"); err != nil || status != nfs4.OK {
 		t.Fatal(status, err)
+	}
+	if n := w.heldNames(); n != 0 {
+		t.Errorf("%d names are still held", n)
 	}
 	r, fc = c.begin(0)
 	if status, err := w.create(r, fc, "x"); err != nil || status != nfs4.OK {

@@ -471,7 +471,8 @@ func TestEvict(t *testing.T) {
 	w := newWorld(t, nil)
 	ctx := context.Background()
 	a, b := w.client41("a"), w.client41("b")
-	if _, err := a.open("f", 3, nfs4.ShareDenyBoth); err != nil {
+	mine, err := a.open("f", 3, nfs4.ShareDenyBoth)
+	if err != nil {
 		t.Fatal(err)
 	}
 	r, fc := a.begin(1)
@@ -480,6 +481,9 @@ func TestEvict(t *testing.T) {
 	}
 	if _, err := w.open41(r, fc, openArgs("o", "g", 1, 0)); !errors.Is(err, ErrBadSession) {
 		t.Errorf("a request under way: %v", err)
+	}
+	if _, err := w.n.CheckIO(ctx, a.id, "f", mine, 1); !errors.Is(err, ErrBadStateid) {
+		t.Errorf("I/O under way: %v", err)
 	}
 	if _, err := b.open("f", 1, 0); err != nil {
 		t.Errorf("OPEN after the eviction: %v", err)

@@ -161,6 +161,19 @@ func TestNotDurable(t *testing.T) {
 	if _, err := w.create(r, fc, "x"); err == nil || w.fs.has("x") {
 		t.Errorf("CREATE: %v", err)
 	}
+	// A file was made, and the OPEN that goes with it may or may not hold: then
+	// nothing may be said.
+	fail.Store(false)
+	r, fc = c.begin(3)
+	fc.start(nfs4.OpOpen)
+	if err := r.Begin(context.Background(), nfs4.OpOpen, []Name{{Dir: "d", Name: "y"}}, func() ([]byte, error) { return nil, nil }); err != nil {
+		t.Fatal(err)
+	}
+	fail.Store(true)
+	if err := w.n.Open(context.Background(), r, nil, openArgs("o", "y", 3, 0), func(*OpenResult) { fc.conclude(nfs4.OK) }); !errors.Is(err, ErrFenced) {
+		t.Errorf("OPEN that made a file: %v", err)
+	}
+	r.Abort()
 	fail.Store(false)
 	if _, err := c.lockVia("f", open, "l", 0, 9); err != nil {
 		t.Errorf("LOCK once the store is well: %v", err)
@@ -297,5 +310,26 @@ func TestTwoGatewaysNames(t *testing.T) {
 		if made.Load() != 1 {
 			t.Fatalf("%d made %s", made.Load(), name)
 		}
+	}
+}
+
+// TestTwoGatewaysEvict: once a client is evicted at one gateway, the other one
+// grants it nothing any more, although it does not know.
+func TestTwoGatewaysEvict(t *testing.T) {
+	ws := shared(t, 2)
+	c := ws[0].client41("a")
+	open := c.mustOpen("f")
+	r, fc := c.begin(1)
+	if err := ws[1].n.Evict(context.Background(), c.id); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.lockVia("f", open, "l", 0, 9); !errors.Is(err, ErrBadSession) {
+		t.Errorf("LOCK: %v", err)
+	}
+	if _, err := ws[0].create(r, fc, "x"); !errors.Is(err, ErrBadSession) || ws[0].fs.has("x") {
+		t.Errorf("CREATE: %v", err)
+	}
+	if _, err := c.send(context.Background(), 0, &fakeCompound{}); !errors.Is(err, ErrBadSession) {
+		t.Errorf("SEQUENCE: %v", err)
 	}
 }
