@@ -113,23 +113,13 @@ func (g *guard) table(err error) error {
 		g.health.fail(err)
 		return nil
 	}
-	g.space.look()
+	g.space.deny()
 	g.pause(4 * retryEvery)
 	return err
 }
 
-// roomForTable is nil unless what space is left must be kept for the log.
-func (g *guard) roomForTable(name string) error {
-	if !g.armed.Load() || g.space.level.Load() != full {
-		return nil
-	}
-	g.pause(4 * retryEvery)
-	g.space.look()
-	if g.space.level.Load() != full {
-		return nil
-	}
-	return &fs.PathError{Op: "create", Path: name, Err: unix.ENOSPC}
-}
+// flushCategory is how Pebble names the tables that it writes from memory.
+const flushCategory = "pebble-memtable-flush"
 
 func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	kind, num := classify(name)
@@ -137,15 +127,18 @@ func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, e
 		if g.health.failed.Load() {
 			return deadFile{}, nil
 		}
-		if kind == kindTable {
-			if err := g.roomForTable(name); err != nil {
-				return nil, err
-			}
+		if kind == kindTable && g.armed.Load() && !g.space.roomForTable(category == flushCategory) {
+			g.pause(4 * retryEvery)
+			return nil, &fs.PathError{Op: "create", Path: name, Err: unix.ENOSPC}
 		}
 		f, err := g.FS.Create(name, category)
 		return g.plain(f, err)
 	}
 	return g.openVital(kind, num, func() (vfs.File, error) {
+		if kind == kindLog {
+			// Each log begins with a look: others fill the disk as well.
+			g.space.look()
+		}
 		if kind != kindMarker {
 			if err := g.witness.replace(kind, 0, num); err != nil {
 				return nil, err
@@ -183,6 +176,7 @@ func (g *guard) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCat
 		if renamed {
 			return g.FS.Create(newname, category)
 		}
+		g.space.look()
 		if err := g.witness.replace(kind, old, num); err != nil {
 			return nil, err
 		}

@@ -56,7 +56,13 @@ type space struct {
 
 	mu   sync.Mutex
 	lost bool // the ballast was given back
+	// denied is when a write last found no space, whatever statfs says: there
+	// are quotas.
+	denied time.Time
 }
+
+// denial is how long one write without space stops commits.
+const denial = time.Second
 
 func newSpace(log *slog.Logger, dir string, lim limits) *space {
 	return &space{log: log, dir: dir, lim: lim, free: statfs}
@@ -104,7 +110,7 @@ func (s *space) look() {
 	old := s.level.Load()
 	level := roomy
 	switch {
-	case avail < s.lim.hard || s.lost:
+	case avail < s.lim.hard || s.lost || time.Since(s.denied) < denial:
 		level = full
 	case avail < s.lim.reserve, old != roomy && avail < s.lim.reserve+s.lim.reserve/8:
 		level = tight
@@ -128,11 +134,33 @@ func (s *space) set(level int32, avail int64) {
 	}
 }
 
+// deny is called when a write of a table found no space.
+func (s *space) deny() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.denied = time.Now()
+	s.set(full, 0)
+}
+
+// roomForTable says whether a table may be begun. When the disk is full, what is
+// left is for flushes, and the last of it for the log.
+func (s *space) roomForTable(flush bool) bool {
+	s.look()
+	if s.level.Load() != full {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	avail, _, err := s.free(s.dir)
+	return flush && err == nil && (!s.lost || avail >= s.lim.ballast/2)
+}
+
 // relieve is called when a write found no space: it gives the ballast back and
 // stops commits.
 func (s *space) relieve() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.denied = time.Now()
 	s.set(full, 0)
 	if s.lost {
 		return
