@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	nfs "github.com/willscott/go-nfs"
 
 	"holdfast/durable"
 	"holdfast/durable/pebble"
@@ -149,6 +150,8 @@ func (g *whole) gatewayConfig(set *exports.Set, files int, log *slog.Logger) gat
 		},
 	}
 	if g.cfg.NFSv3 {
+		// The library prints every error that it answers a client with.
+		nfs.Log.SetLevel(nfs.FatalLevel)
 		cfg.NFSv3 = nfsv3.New(nfsv3.Config{
 			Exports: set,
 			Async:   g.async,
