@@ -108,6 +108,14 @@ func (f *File) Parts() []durable.Part {
 // proportion to the parts and keeps none of their Values.
 func DecodeFile(parts []durable.Part) (*File, error) {
 	f := &File{}
+	var kinds [256]int
+	for i := range parts {
+		kinds[kindOf(&parts[i])]++
+	}
+	f.opens.reserve(kinds[partOpen])
+	f.openOwner.reserve(kinds[partOpen])
+	f.locks.reserve(kinds[partLock])
+	f.lockOwner.reserve(kinds[partLock])
 	for _, kind := range []byte{0, partOpen, partLock, partRange} {
 		for i := range parts {
 			if kindOf(&parts[i]) != kind {

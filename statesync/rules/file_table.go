@@ -12,6 +12,13 @@ type table[K comparable, V comparable] struct {
 
 func (t *table[K, V]) len() int { return len(t.list) + len(t.many) }
 
+// reserve makes room in an empty table for n elements.
+func (t *table[K, V]) reserve(n int) {
+	if n > few {
+		t.many = make(map[K]V, n)
+	}
+}
+
 // get returns the element with key k, or V's zero.
 func (t *table[K, V]) get(k K, key func(V) K) (none V) {
 	if t.many != nil {
