@@ -159,6 +159,16 @@ func (w *world) checkIndexes(f *File) {
 	if f.opens.len() != f.openOwner.len() {
 		w.fatalf("%d opens of %d owners", f.opens.len(), f.openOwner.len())
 	}
+	var accessed, denied [2]int
+	f.opens.each(func(o *open) {
+		for bit := range 2 {
+			accessed[bit] += int(o.access >> bit & 1)
+			denied[bit] += int(o.deny >> bit & 1)
+		}
+	})
+	if accessed != f.accessed || denied != f.denied {
+		w.fatalf("access %v and deny %v are counted as %v and %v", accessed, denied, f.accessed, f.denied)
+	}
 	opens := 0
 	f.clients.each(func(c *fileClient) {
 		for p := c.opens; p != nil; p = p.next {
