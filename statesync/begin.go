@@ -149,7 +149,7 @@ func (r *Request) settleAll(ctx context.Context, groups []durable.Group) error {
 			if err := r.n.settle(ctx, g); err != nil {
 				return err
 			}
-		case r.client != nil && g.Key == clientKey(r.client.id):
+		case r.client != nil && g.Key == r.client.key:
 			if there, err := r.n.reload(r.client, g); err != nil {
 				return err
 			} else if !there {

@@ -145,6 +145,42 @@ func TestCreateDies(t *testing.T) {
 	}
 }
 
+// TestSettled: a CREATE took place, its gateway died, and somebody removed the
+// name since. The retry gets the answer of the CREATE and makes nothing.
+func TestSettled(t *testing.T) {
+	w := newWorld(t, nil)
+	a, b := w.client41("a"), w.client41("b")
+	name := []Name{{Dir: "d", Name: "x"}}
+	nothing := func() ([]byte, error) { return []byte{}, nil }
+	r, fc := a.begin(0)
+	fc.start(nfs4.OpCreate)
+	if err := r.Begin(context.Background(), nfs4.OpCreate, name, nothing); err != nil {
+		t.Fatal(err)
+	}
+	w.fs.make("x")
+	w.restart()
+	r, fc = b.begin(0)
+	fc.start(nfs4.OpRemove)
+	if err := r.Begin(context.Background(), nfs4.OpRemove, name, nothing); err != nil {
+		t.Fatal(err)
+	}
+	w.fs.remove("x")
+	if err := r.Done(context.Background(), func() { fc.conclude(nfs4.OK) }); err != nil {
+		t.Fatal(err)
+	}
+	r.Finish(fc.reply)
+	r, fc = a.again(0)
+	if in := r.Begun(); in == nil || !in.Settled || in.Outcome != OutcomeDone {
+		t.Errorf("intent %+v", r.Begun())
+	}
+	if status, err := w.create(r, fc, "x"); err != nil || status != nfs4.OK {
+		t.Errorf("retry: %v %v", status, err)
+	}
+	if w.fs.has("x") || w.fs.made["x"] != 1 || w.n.Stats().Resolved != 1 {
+		t.Errorf("made %d times, resolved %d times", w.fs.made["x"], w.n.Stats().Resolved)
+	}
+}
+
 // TestNamesExclude: of many that make one name at the same time, one does.
 func TestNamesExclude(t *testing.T) {
 	w := newWorld(t, nil)

@@ -107,7 +107,7 @@ func (n *Node) insist(ctx context.Context, x *change, f *file, begun bool) (dura
 			return ack, err
 		}
 		if f.state == nil {
-			g, err := n.load(ctx, fileKey(f.key))
+			g, err := n.load(ctx, f.group)
 			if err == nil {
 				err = n.fill(f, g)
 			}
@@ -136,7 +136,7 @@ func (x *change) elsewhere(ctx context.Context, n *Node, f *file) error {
 			return err
 		}
 	}
-	g, err := n.load(ctx, fileKey(f.key))
+	g, err := n.load(ctx, f.group)
 	if err != nil {
 		return storeError(err)
 	}
@@ -158,9 +158,10 @@ func (n *Node) try(ctx context.Context, x *change, f *file) (durable.Ack, error)
 	}
 
 	var rec *rules.Slot
-	b := &durable.Batch{Checks: []durable.Check{{Key: fileKey(f.key), Version: f.version}}}
-	b.Writes = d.Writes(b.Writes, fileKey(f.key))
-	stateWrites(b, f.key, d)
+	b := &durable.Batch{Checks: make([]durable.Check, 0, 6), Writes: make([]durable.Write, 0, 8)}
+	b.Checks = append(b.Checks, durable.Check{Key: f.group, Version: f.version})
+	b.Writes = d.Writes(b.Writes, f.group)
+	stateWrites(b, f.key, c, d)
 	if c != nil {
 		c.check(b)
 	}
@@ -261,9 +262,14 @@ func inTheWay(err error) []ClientID {
 }
 
 // stateWrites adds to a batch where a client's stateids are.
-func stateWrites(b *durable.Batch, f FileKey, d *rules.Delta) {
+func stateWrites(b *durable.Batch, f FileKey, mine *client, d *rules.Delta) {
 	d.Stateids(func(c ClientID, other [nfs4.OtherSize]byte, made bool) {
-		w := durable.Write{Key: statesKey(c), Name: statePart(other)}
+		w := durable.Write{Name: statePart(other)}
+		if mine != nil && mine.id == c {
+			w.Key = mine.states
+		} else {
+			w.Key = statesKey(c)
+		}
 		if made {
 			w.Value = []byte(f)
 		}
@@ -312,11 +318,11 @@ func (n *Node) failed(x *change, f *file, c *client, err error) error {
 	}
 	for _, g := range conflict.Groups {
 		switch {
-		case g.Key == fileKey(f.key):
+		case g.Key == f.group:
 			if err := n.fill(f, g); err != nil {
 				return err
 			}
-		case c != nil && g.Key == clientKey(c.id):
+		case c != nil && g.Key == c.key:
 			there, err := n.reload(c, g)
 			if err != nil {
 				return err

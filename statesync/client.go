@@ -15,8 +15,10 @@ import (
 // A client is a client's record in memory, with what is not in the store: when
 // it was last heard of, and how much it holds.
 type client struct {
-	id   ClientID
-	view atomic.Pointer[clientView]
+	id     ClientID
+	key    string // of its group
+	states string // of the group of its stateids
+	view   atomic.Pointer[clientView]
 
 	// gone says that the record does not exist any more, and all state of the
 	// client with it.
@@ -45,7 +47,7 @@ func (c *client) minor0() bool { return c.view.Load().rec.Minor == 0 }
 // check demands in a batch that the client is still what it was: whoever
 // removes a client makes every grant to it fail from then on.
 func (c *client) check(b *durable.Batch) {
-	b.Checks = append(b.Checks, durable.Check{Key: clientKey(c.id), Version: c.view.Load().version})
+	b.Checks = append(b.Checks, durable.Check{Key: c.key, Version: c.view.Load().version})
 }
 
 // install makes a record the client's if it is newer than the present one.
@@ -114,7 +116,7 @@ func (n *Node) adopt(id ClientID, g durable.Group) (*client, error) {
 }
 
 func (n *Node) newClient(id ClientID, now int64) *client {
-	c := &client{id: id, made: now, sessions: make(map[nfs4.SessionID]*session)}
+	c := &client{id: id, key: clientKey(id), states: statesKey(id), made: now, sessions: make(map[nfs4.SessionID]*session)}
 	c.renewed.Store(now)
 	return c
 }
@@ -223,7 +225,7 @@ func (n *Node) countHeld(c *client) {
 	if c.held.counting.Swap(true) || c.fresh {
 		return
 	}
-	g, err := n.load(context.Background(), statesKey(c.id))
+	g, err := n.load(context.Background(), c.states)
 	if err != nil {
 		c.held.counting.Store(false)
 		return

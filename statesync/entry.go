@@ -215,7 +215,7 @@ func (e *entry) ends(r *Request, keep []byte) {
 // request of a session that was destroyed takes effect afterwards.
 func (e *entry) sessionCheck(b *durable.Batch) {
 	if s := e.session; s != nil {
-		b.Checks = append(b.Checks, durable.Check{Key: sessionKey(s.info.ID), Version: s.version})
+		b.Checks = append(b.Checks, durable.Check{Key: s.key, Version: s.version})
 	}
 }
 

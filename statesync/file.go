@@ -16,10 +16,11 @@ import (
 // Whoever changes it has its turn, also while the store is asked. state is read
 // under mu, which is held for memory only.
 type file struct {
-	key  FileKey
-	hash uint32
-	turn turn
-	used atomic.Int64 // by Node.clock
+	key   FileKey
+	group string // key of its group
+	hash  uint32
+	turn  turn
+	used  atomic.Int64 // by Node.clock
 
 	mu      sync.RWMutex
 	state   *rules.File // nil while it is not loaded
@@ -75,7 +76,7 @@ func (n *Node) file(key FileKey) *file {
 	if f := n.files.get(key); f != nil {
 		return f
 	}
-	made := &file{key: key, hash: hashOf(key), turn: newTurn()}
+	made := &file{key: key, group: fileKey(key), hash: hashOf(key), turn: newTurn()}
 	f := n.files.getOrMake(key, func() *file { return made })
 	if f == made {
 		n.byHash.update(f.hash, func(fs []*file) []*file { return append(fs[:len(fs):len(fs)], f) })
@@ -98,7 +99,7 @@ func (n *Node) takeFile(ctx context.Context, key FileKey) (*file, error) {
 		if f.state != nil {
 			return f, nil
 		}
-		g, err := n.load(ctx, fileKey(key))
+		g, err := n.load(ctx, f.group)
 		if err == nil {
 			err = n.fill(f, g)
 		}
@@ -189,7 +190,7 @@ func (n *Node) reread(ctx context.Context, key FileKey) error {
 		return err
 	}
 	defer f.turn.give()
-	g, err := n.load(ctx, fileKey(key))
+	g, err := n.load(ctx, f.group)
 	if err != nil {
 		return storeError(err)
 	}

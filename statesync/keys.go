@@ -91,7 +91,12 @@ const (
 	partOwner = 'w' // w<kind><owner>: an owner with a record
 )
 
-func statePart(other [nfs4.OtherSize]byte) string { return string(partState) + string(other[:]) }
+func statePart(other [nfs4.OtherSize]byte) string {
+	var b [1 + nfs4.OtherSize]byte
+	b[0] = partState
+	copy(b[1:], other[:])
+	return string(b[:])
+}
 
 func ownerPart(kind rules.OwnerKind, owner []byte) string {
 	return string([]byte{partOwner, byte(kind)}) + string(owner)

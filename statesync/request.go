@@ -128,7 +128,7 @@ func (r *Request) conflict(groups []durable.Group) error {
 		switch {
 		case g.Key == e.key:
 			return r.lost(g)
-		case e.session != nil && g.Key == sessionKey(e.session.info.ID):
+		case e.session != nil && g.Key == e.session.key:
 			r.n.dropSession(e.session)
 			return ErrBadSession
 		}

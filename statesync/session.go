@@ -23,6 +23,7 @@ type SessionInfo struct {
 // A session is a session's record in memory, with its slots.
 type session struct {
 	info    SessionInfo
+	key     string // of its group
 	client  *client
 	version uint64
 	gone    atomic.Bool
@@ -87,6 +88,7 @@ func (n *Node) putSession(c *client, rec *rules.Session, version uint64, fresh b
 		info: SessionInfo{
 			ID: rec.ID, Client: c.id, Minor: c.view.Load().rec.Minor, Flags: rec.Flags, Fore: rec.Fore, Back: rec.Back,
 		},
+		key:     sessionKey(rec.ID),
 		client:  c,
 		version: version,
 		fresh:   fresh && !n.cfg.Shared,
@@ -107,7 +109,7 @@ func (n *Node) putSession(c *client, rec *rules.Session, version uint64, fresh b
 }
 
 func (n *Node) dropSession(s *session) {
-	key := sessionKey(s.info.ID)
+	key := s.key
 	if n.loading.take(context.Background(), key) != nil {
 		return
 	}
