@@ -79,6 +79,7 @@ type Config struct {
 // Limits bound what one client can take. 0 means the default.
 type Limits struct {
 	Slots           uint32 // fore channel slots of a session: default 64, at most 1024
+	Clients         int    // clients known at once: default 100,000
 	Sessions        int    // sessions of a client: default 64
 	Opens           int    // open files of a client: default 100,000
 	Locks           int    // byte ranges locked by a client: default 2,000,000

@@ -11,7 +11,8 @@ import (
 )
 
 // ExchangeID is EXCHANGE_ID (RFC 8881 §18.35). The errors are
-// ErrClientIDInUse, ErrNoEnt, ErrNotSame, ErrPermission and ErrDelay.
+// ErrClientIDInUse, ErrNoEnt, ErrNotSame, ErrPermission, ErrResource and
+// ErrDelay.
 func (n *Node) ExchangeID(ctx context.Context, a *ExchangeIDArgs) (ExchangeIDResult, error) {
 	if len(a.Owner) == 0 || len(a.Owner) > nfs4.OpaqueLimit {
 		return ExchangeIDResult{}, ErrInval

@@ -77,8 +77,12 @@ func (n *Node) file(key FileKey) *file {
 		return f
 	}
 	made := &file{key: key, group: fileKey(key), hash: hashOf(key), turn: newTurn()}
+	made.used.Store(n.clock())
 	f := n.files.getOrMake(key, func() *file { return made })
 	if f == made {
+		if made := n.filesMade.Add(1); made%shedEvery == 0 {
+			n.shed(int(made / shedEvery))
+		}
 		n.byHash.update(f.hash, func(fs []*file) []*file { return append(fs[:len(fs):len(fs)], f) })
 	}
 	return f
@@ -229,6 +233,26 @@ func (n *Node) InUse(key FileKey) bool {
 	f := n.files.get(key)
 	used := false
 	return f != nil && f.read(func(st *rules.File) { used = st.Opens() > 0 }) && used
+}
+
+// shedEvery is after how many new files in memory some that are not needed are
+// looked for, so that their number does not grow until the next sweep.
+const shedEvery = 1024
+
+// shed drops files on which nothing is open from one shard of those in memory.
+func (n *Node) shed(i int) {
+	if n.files.len() < 32*shedEvery {
+		return
+	}
+	now := n.clock()
+	for _, f := range n.files.some(i) {
+		if now-f.used.Load() > 0 && f.turn.try() {
+			if f.state == nil || f.state.Empty() {
+				n.evict(f)
+			}
+			f.turn.give()
+		}
+	}
 }
 
 // sweepFiles drops files from memory that were not used for a while: at once

@@ -49,6 +49,9 @@ func (n *Node) onOwner(ctx context.Context, minor uint32, name []byte, decide fu
 		if err != nil || ch == nil {
 			return err
 		}
+		if len(ch.Put) > 0 && o.client(ch.Put[0].ID) == nil && n.clients.len() >= n.cfg.Limits.Clients+len(ch.Drop) {
+			return ErrResource
+		}
 		b := n.changeBatch(o, ch)
 		if extra != nil {
 			extra(b)

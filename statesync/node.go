@@ -43,6 +43,8 @@ type Node struct {
 	closed40 *table[[nfs4.OtherSize]byte, *owner]
 	drc      drc
 
+	filesMade atomic.Uint64
+
 	idents  *keyed // client owners, by identKey
 	loading *keyed // clients and sessions, by group key
 	names   *keyed // directory entries, by Name.Key
@@ -120,6 +122,7 @@ func (cfg *Config) complete() error {
 	l := &cfg.Limits
 	def(&l.Slots, 64)
 	def(&l.Sessions, 64)
+	def(&l.Clients, 100_000)
 	def(&l.Opens, 100_000)
 	def(&l.Locks, 2_000_000)
 	def(&l.Operations, 128)

@@ -382,8 +382,29 @@ func (n *Node) sweepOwners(ctx context.Context) error {
 	return nil
 }
 
+// tidy drops the files on which a lock owner has no stateid any more: CLOSE ends
+// those of others without asking them. The caller has the owner's turn.
+func (n *Node) tidy(ctx context.Context, o *owner) error {
+	if o.kind != rules.LockOwner {
+		return nil
+	}
+	for f, other := range o.files {
+		found := false
+		if err := n.view(ctx, f, func(st *rules.File) { _, found = st.Find(other) }); err != nil {
+			return err
+		}
+		if !found {
+			delete(o.files, f)
+		}
+	}
+	return nil
+}
+
 // retire ends an owner that is idle. The caller has its turn.
 func (n *Node) retire(ctx context.Context, o *owner) error {
+	if err := n.tidy(ctx, o); err != nil {
+		return err
+	}
 	c := n.clients.get(o.client)
 	if c != nil && !c.gone.Load() && o.loaded && o.version > 0 && len(o.files) == 0 {
 		err := n.commitNow(ctx, &durable.Batch{

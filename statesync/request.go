@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 
 	"holdfast/durable"
 	"holdfast/statesync/rules"
@@ -82,7 +83,7 @@ func (r *Request) record() *rules.Slot {
 // the request must have no effect any more.
 func (r *Request) add(b *durable.Batch, rec *rules.Slot) error {
 	if !rec.Fits() {
-		return ErrResource
+		return fmt.Errorf("%w: %d bytes of results before a change are too many to record", ErrServerFault, len(rec.Progress.Reply))
 	}
 	r.entry.write(b, rec)
 	r.entry.sessionCheck(b)

@@ -138,6 +138,18 @@ func (t *table[K, V]) len() (n int) {
 	return n
 }
 
+// some returns the values of one shard, the i-th modulo their number.
+func (t *table[K, V]) some(i int) []V {
+	s := &t.shards[i%shards]
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	out := make([]V, 0, len(s.m))
+	for _, v := range s.m {
+		out = append(out, v)
+	}
+	return out
+}
+
 // all returns the values at some moment of each shard.
 func (t *table[K, V]) all() []V {
 	var out []V
