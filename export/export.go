@@ -115,12 +115,13 @@ type Statfs struct {
 	CaseInsensitive                   bool
 }
 
-// DirEntry is one entry of a directory. Cookie continues after it. The
-// values 0, 1 and 2 are not used as cookies of entries.
+// DirEntry is one entry of a directory, valid during the call that gets it; Name
+// and Handle may be kept. Cookie continues after it. The values 0, 1 and 2 are
+// not used as cookies of entries.
 type DirEntry struct {
 	Name   string
 	Cookie uint64
-	Handle []byte // nil if Attr.Type is unknown because the object vanished
+	Handle []byte // nil if the caller may not search the directory
 	Attr   Attr
 }
 
@@ -208,7 +209,8 @@ type Mutable interface {
 	Remove(cred *Creds, dir []byte, name string) (DirChange, error)
 
 	// Rename renames, replacing a target as rename(2) does. Two names of the
-	// same object are left as they are.
+	// same object are left as they are. A directory in place of what is none, or
+	// the reverse, is ErrExist, one with entries ErrNotEmpty (RFC 8881 §18.26.3).
 	Rename(cred *Creds, fromDir []byte, from string, toDir []byte, to string) (DirChange, DirChange, error)
 }
 
@@ -236,8 +238,8 @@ type File interface {
 // Sparse is a File that knows its holes: SEEK and READ_PLUS (RFC 7862).
 type Sparse interface {
 	// SeekData returns where data next begins at or after off, SeekHole where
-	// a hole does; the end of the file counts as a hole. Beyond the end it is
-	// ErrNXIO.
+	// a hole does; the end of the file counts as a hole, and is also where the
+	// next data is if there is none. At the end and beyond it is ErrNXIO.
 	SeekData(off int64) (int64, error)
 	SeekHole(off int64) (int64, error)
 }

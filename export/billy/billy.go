@@ -75,7 +75,9 @@ type FS struct {
 
 	start       uint64 // least change attribute
 	clockMtimes bool   // the file system tells the current time as mtime
-	prefixBug   bool   // see renameAround
+	inMemory    bool   // it is memfs, see rename.go
+
+	open map[*File]struct{} // guarded by extraMu
 }
 
 // extra is what is known of an object that the file system does not keep.
@@ -96,6 +98,7 @@ func New(bfs gobilly.Filesystem, opt Options) (*FS, error) {
 		opt: opt, bfs: bfs,
 		extra:    make(map[table.Key]*extra),
 		listings: make(map[table.Key]*listing),
+		open:     make(map[*File]struct{}),
 		start:    uint64(time.Now().UnixNano()),
 	}
 	path := ""
@@ -110,12 +113,10 @@ func New(bfs gobilly.Filesystem, opt Options) (*FS, error) {
 	if f.table, err = table.Open(path); err != nil {
 		return nil, err
 	}
-	if under, ok := bfs.(interface{ Underlying() gobilly.Basic }); ok {
-		_, f.prefixBug = under.Underlying().(*memfs.Memory)
-	}
+	f.inMemory = isMemfs(bfs)
 	if f.opt.MaxFileSize == 0 {
 		f.opt.MaxFileSize = math.MaxInt64
-		if f.prefixBug {
+		if f.inMemory {
 			f.opt.MaxFileSize = 1 << 30
 		}
 	}
@@ -125,6 +126,20 @@ func New(bfs gobilly.Filesystem, opt Options) (*FS, error) {
 		}
 	}
 	return f, nil
+}
+
+// isMemfs looks below the layers that other file systems are wrapped in.
+func isMemfs(bfs gobilly.Basic) bool {
+	for {
+		if _, ok := bfs.(*memfs.Memory); ok {
+			return true
+		}
+		layer, ok := bfs.(interface{ Underlying() gobilly.Basic })
+		if !ok {
+			return false
+		}
+		bfs = layer.Underlying()
+	}
 }
 
 // Close closes the handle table.
@@ -391,7 +406,7 @@ func (f *FS) extraOf(key table.Key) *extra {
 func (f *FS) may(cred *export.Creds, a *export.Attr, want uint32) bool {
 	mode := a.Mode
 	switch {
-	case cred == nil:
+	case cred == nil || cred.UID == ^uint32(0) || cred.GID == ^uint32(0):
 		return false
 	case cred.UID == 0:
 		return want&1 == 0 || a.Type == export.Directory || mode&0o111 != 0

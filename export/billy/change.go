@@ -1,10 +1,8 @@
 package billy
 
 import (
-	"encoding/hex"
 	"errors"
 	"os"
-	"sort"
 	"strings"
 	"time"
 
@@ -118,7 +116,7 @@ func (f *FS) make(cred *export.Creds, dir []byte, name string, args *export.Make
 	if !open {
 		return []byte(o.key), nil, c, translate("close", opened.Close())
 	}
-	return []byte(o.key), &File{fs: f, key: o.key, f: opened, write: true}, c, nil
+	return []byte(o.key), f.newFile(o, opened, true), c, nil
 }
 
 // finishMake sets the other attributes of a new object.
@@ -391,10 +389,13 @@ func (f *FS) Rename(cred *export.Creds, fromDir []byte, from string, toDir []byt
 			return none, none, err
 		}
 	}
-	if err := f.renameAround(src.path, o.path, join(dst.path, to)); err != nil {
+	if err := f.move(o, join(dst.path, to)); err != nil {
 		return none, none, translate("rename", err)
 	}
 	if err := f.table.Rename(src.key, from, dst.key, to); err != nil {
+		return none, none, err
+	}
+	if err := f.reopenMoved(); err != nil {
 		return none, none, err
 	}
 	f.changed(o.key, false)
@@ -422,46 +423,4 @@ func (f *FS) mayRename(cred *export.Creds, src, dst, o, old *object) error {
 		return export.ErrExist
 	}
 	return f.removable(old)
-}
-
-// renameAround renames. memfs takes along all whose path begins like that of
-// the renamed, "ab" with "a", and loses them: while it renames, these have other
-// names. They are moved longest first, so that none takes another along.
-func (f *FS) renameAround(dir, from, to string) error {
-	if !f.prefixBug {
-		return f.bfs.Rename(from, to)
-	}
-	infos, err := f.bfs.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	var alike []string
-	for _, info := range infos {
-		if p := join(dir, info.Name()); p != from && p != to && strings.HasPrefix(p, from) {
-			alike = append(alike, p)
-		}
-	}
-	sort.Slice(alike, func(i, j int) bool { return len(alike[i]) > len(alike[j]) })
-	away := make([]string, len(alike))
-	for i, p := range alike {
-		away[i] = "/\x01" + hex.EncodeToString([]byte(newKey(export.Regular)[1:]))
-		if err := f.bfs.Rename(p, away[i]); err != nil {
-			return err
-		}
-	}
-	// A target of such a name is replaced, and must not come along either.
-	if to != from && strings.HasPrefix(to, from) {
-		if _, err := f.bfs.Lstat(to); err == nil {
-			if err := f.bfs.Remove(to); err != nil {
-				return err
-			}
-		}
-	}
-	err = f.bfs.Rename(from, to)
-	for i, p := range alike {
-		if backErr := f.bfs.Rename(away[i], p); err == nil {
-			err = backErr
-		}
-	}
-	return err
 }

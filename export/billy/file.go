@@ -18,8 +18,9 @@ import (
 type File struct {
 	fs     *FS
 	key    table.Key
-	f      gobilly.File
 	write  bool
+	f      gobilly.File // guarded by fs.mu, as path
+	path   string
 	closed atomic.Bool
 	failed atomic.Pointer[error] // of a sync, for ever
 }
@@ -64,7 +65,15 @@ func (f *FS) Open(cred *export.Creds, h []byte, mode export.OpenMode) (export.Fi
 	if err != nil {
 		return nil, translate("open", err)
 	}
-	return &File{fs: f, key: o.key, f: opened, write: mode&export.OpenWrite != 0}, nil
+	return f.newFile(o, opened, mode&export.OpenWrite != 0), nil
+}
+
+func (f *FS) newFile(o *object, opened gobilly.File, write bool) *File {
+	file := &File{fs: f, key: o.key, f: opened, path: o.path, write: write}
+	f.extraMu.Lock()
+	defer f.extraMu.Unlock()
+	f.open[file] = struct{}{}
+	return file
 }
 
 // ReadAt implements export.File.
@@ -127,6 +136,8 @@ func (f *File) Sync() error {
 	if failed := f.failed.Load(); failed != nil {
 		return *failed
 	}
+	f.fs.mu.RLock()
+	defer f.fs.mu.RUnlock()
 	s, ok := f.f.(interface{ Sync() error })
 	if !ok {
 		return nil
@@ -149,5 +160,8 @@ func (f *File) Close() error {
 	}
 	f.fs.mu.Lock()
 	defer f.fs.mu.Unlock()
+	f.fs.extraMu.Lock()
+	delete(f.fs.open, f)
+	f.fs.extraMu.Unlock()
 	return translate("close", f.f.Close())
 }

@@ -124,6 +124,7 @@ func (fs *FS) changed(h []byte, fd int, before *unix.Statx_t) {
 // settle moves the ctime of objects to which something was added.
 func (c *changeClock) settle() {
 	defer close(c.done)
+	defer c.settleOld(0)
 	for {
 		select {
 		case <-c.quit:
@@ -135,7 +136,6 @@ func (c *changeClock) settle() {
 			select {
 			case <-c.quit:
 				tick.Stop()
-				c.settleOld(0)
 				return
 			case <-tick.C:
 				left = c.settleOld(max(settleAfter, 2*c.step))
@@ -165,6 +165,9 @@ func (c *changeClock) settleOld(age time.Duration) bool {
 		}
 	}
 	c.mu.Unlock()
+	if age == 0 && len(jobs) > 0 {
+		time.Sleep(2 * c.step) // at the end: only after a step the ctime moves
+	}
 	for _, j := range jobs {
 		c.fs.touch(j.a.handle)
 		c.mu.Lock()

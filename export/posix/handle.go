@@ -22,9 +22,9 @@ const (
 )
 
 // appendHandle appends the handle made of a kernel handle; ok is false if
-// it does not fit.
+// it does not fit. Kernel handles are made of words of four bytes.
 func appendHandle(dst []byte, kh *kernelHandle, t export.FileType) (h []byte, ok bool) {
-	if kh.kind < 0 || kh.kind > 0xff || kh.bytes == 0 || kernelHead+int(kh.bytes) > export.MaxHandle {
+	if kh.kind < 0 || kh.kind > 0xff || kh.bytes == 0 || kh.bytes%4 != 0 || kernelHead+int(kh.bytes) > export.MaxHandle {
 		return dst, false
 	}
 	dst = append(dst, tagKernel|byte(t), byte(kh.kind))
@@ -48,8 +48,16 @@ func (fs *FS) checkHandle(h []byte) error {
 		}
 		return nil
 	}
-	if h[0]&tagMask != tagKernel || len(h) <= kernelHead {
+	if h[0]&tagMask != tagKernel || len(h) <= kernelHead || len(h)%4 != kernelHead {
 		return export.ErrBadHandle
+	}
+	// File systems overlook a wrong kind or what is too long, and the same object
+	// would have two handles.
+	if len(fs.root) > 0 {
+		sameKind, sameSize := h[1] == fs.root[1], len(h) == len(fs.root)
+		if fs.kind.uniform && !(sameKind && sameSize) || sameKind && !sameSize {
+			return export.ErrBadHandle
+		}
 	}
 	return nil
 }

@@ -23,6 +23,9 @@ type fsKind struct {
 	// plain: access is decided by owner, group, mode bits and POSIX access
 	// control lists, and by nothing else.
 	plain bool
+
+	// uniform: all handles are of one kind and size.
+	uniform bool
 }
 
 // kindOf looks at the file system that holds fd. What is not known for sure is
@@ -34,17 +37,17 @@ func kindOf(fd int) (fsKind, error) {
 	}
 	switch sf.Type {
 	case unix.EXT4_SUPER_MAGIC: // ext2 and ext3 as well
-		return fsKind{"ext4", extJournal(fd), true}, nil
+		return fsKind{"ext4", extJournal(fd), true, true}, nil
 	case unix.XFS_SUPER_MAGIC:
-		return fsKind{"xfs", true, true}, nil
+		return fsKind{"xfs", true, true, false}, nil
 	case unix.BTRFS_SUPER_MAGIC:
-		return fsKind{"btrfs", false, true}, nil
+		return fsKind{"btrfs", false, true, true}, nil
 	case unix.TMPFS_MAGIC:
-		return fsKind{"tmpfs", true, true}, nil
+		return fsKind{"tmpfs", true, true, true}, nil
 	case unix.F2FS_SUPER_MAGIC:
-		return fsKind{"f2fs", false, true}, nil
+		return fsKind{"f2fs", false, true, true}, nil
 	default:
-		return fsKind{fmt.Sprintf("file system %#x", uint32(sf.Type)), false, false}, nil
+		return fsKind{fmt.Sprintf("file system %#x", uint32(sf.Type)), false, false, false}, nil
 	}
 }
 
