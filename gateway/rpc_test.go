@@ -276,7 +276,7 @@ func TestBothAddressFamilies(t *testing.T) {
 	s := start(t, Config{Handler: newTestHandler(), Listen: []string{":0"}})
 	p := port(s)
 	s.Close()
-	s = start(t, Config{Handler: newTestHandler(), Listen: []string{"[::]:" + p, "0.0.0.0:" + p}})
+	start(t, Config{Handler: newTestHandler(), Listen: []string{"[::]:" + p, "0.0.0.0:" + p}})
 	dialAddr(t, "127.0.0.1:"+p).echo(3)
 	dialAddr(t, "[::1]:"+p).echo(4)
 }

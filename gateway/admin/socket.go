@@ -65,7 +65,8 @@ func (r *Remote) Status(ctx context.Context) (*Status, error) {
 
 // Clients asks for the clients.
 func (r *Remote) Clients(ctx context.Context) (list []Client, err error) {
-	return list, r.do(ctx, http.MethodGet, "/v1/clients", nil, &list)
+	err = r.do(ctx, http.MethodGet, "/v1/clients", nil, &list)
+	return list, err
 }
 
 // Locks asks for a page of opens and locks. client and after may be empty.
@@ -91,6 +92,15 @@ func (r *Remote) Drain(ctx context.Context) error {
 	return r.do(ctx, http.MethodPost, "/v1/drain", nil, nil)
 }
 
+// Get returns what a path answers with, at most 16 MiB of it.
+func (r *Remote) Get(ctx context.Context, path string) ([]byte, error) {
+	var text []byte
+	err := r.do(ctx, http.MethodGet, path, nil, &text)
+	return text, err
+}
+
+// do makes a request and decodes the answer into what into points to: text as
+// it is into a []byte, JSON into anything else.
 func (r *Remote) do(ctx context.Context, method, path string, q url.Values, into any) error {
 	req, err := http.NewRequestWithContext(ctx, method, "http://gateway"+path+"?"+q.Encode(), nil)
 	if err != nil {
@@ -118,6 +128,10 @@ func (r *Remote) do(ctx context.Context, method, path string, q url.Values, into
 	}
 	if into == nil {
 		return nil
+	}
+	if text, ok := into.(*[]byte); ok {
+		*text, err = io.ReadAll(io.LimitReader(res.Body, 16<<20))
+		return err
 	}
 	return json.NewDecoder(res.Body).Decode(into)
 }
