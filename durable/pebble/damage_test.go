@@ -233,6 +233,30 @@ func TestDamageInLastRecord(t *testing.T) {
 	}
 }
 
+// Damage in a table that Open had no time to read is found in the background,
+// and ends the store.
+func TestDamageFoundLater(t *testing.T) {
+	d := newDamage(t)
+	for name, data := range d.pristine {
+		if strings.HasSuffix(name, ".sst") {
+			bad := append([]byte(nil), data...)
+			bad[20] ^= 0x41
+			if err := os.WriteFile(filepath.Join(d.dir, name), bad, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s, err := pebble.Open(d.dir, pebble.Options{CheckBytes: 1})
+	if err == nil {
+		until(t, "the damage is found", func() bool { return s.Failed() != nil })
+		_, err = s.Commit(context.Background(), &durable.Batch{})
+		s.Close()
+	}
+	if !errors.Is(err, durable.ErrDamaged) {
+		t.Errorf("a commit to a damaged store: %v", err)
+	}
+}
+
 func TestDirectories(t *testing.T) {
 	foreign := t.TempDir()
 	if err := os.WriteFile(filepath.Join(foreign, "thesis.txt"), []byte("text"), 0o600); err != nil {

@@ -41,3 +41,16 @@ func (s *Store) Keys() (n int, err error) {
 
 // FormatNew is the format file of a store whose first Open is not through.
 func FormatNew() []byte { return formatText("new") }
+
+// Written tells the bytes that went to the log, to tables from memory, and to
+// tables from tables.
+func (s *Store) Written() [3]uint64 {
+	m := s.db.Metrics()
+	var w [3]uint64
+	w[0] = m.WAL.BytesWritten
+	for i := range m.Levels {
+		w[1] += m.Levels[i].TableBytesFlushed
+		w[2] += m.Levels[i].TableBytesCompacted
+	}
+	return w
+}

@@ -161,11 +161,12 @@ func checkTable(dir, path string, opts sstable.ReaderOptions) (size int64, err e
 	return size, nil
 }
 
-// checkTables reads tables until budget bytes are read, and returns the others.
+// checkTables reads the tables that fit into budget bytes, and returns the others.
 func checkTables(dir string, paths []string, opts sstable.ReaderOptions, budget int64) (rest []string, err error) {
-	for i, path := range paths {
-		if budget <= 0 {
-			return paths[i:], nil
+	for _, path := range paths {
+		if fi, err := os.Stat(path); err == nil && fi.Size() > budget {
+			rest = append(rest, path)
+			continue
 		}
 		size, err := checkTable(dir, path, opts)
 		if err != nil {
@@ -173,7 +174,7 @@ func checkTables(dir string, paths []string, opts sstable.ReaderOptions, budget 
 		}
 		budget -= size
 	}
-	return nil, nil
+	return rest, nil
 }
 
 // scrub reads the tables that Open had no time for, a few at a time, and fails
