@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -184,6 +185,21 @@ func (c *client) closed() error {
 		c.t.Fatal("the connection was not closed")
 	}
 	return err
+}
+
+// refused connects and sees that the connection is reset, which may be noticed
+// while it is still being made.
+func refused(t testing.TB, s *Server) {
+	t.Helper()
+	c, err := net.Dial("tcp", s.Addrs()[0].String())
+	if err == nil {
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(time.Minute))
+		_, err = c.Read(make([]byte, 1))
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the connection ends with %v, want a reset", err)
+	}
 }
 
 // until polls a condition.
