@@ -50,20 +50,11 @@ func opCreate(c *compound) nfs4.Status {
 	if status == nfs4.OK {
 		status = s
 	}
-	if !c.admit() {
-		return c.status
+	if status == nfs4.OK && set.set.Size != nil {
+		status = nfs4.ErrInval
 	}
-	if status != nfs4.OK {
-		return status
-	}
-	if status := c.current(); status != nfs4.OK {
-		return status
-	}
-	if set.set.Size != nil {
-		return nfs4.ErrInval
-	}
-	fs, status := c.cur.mutable()
-	if status != nfs4.OK {
+	fs, status, ok := c.admitChange(status, false)
+	if !ok {
 		return status
 	}
 	args.Set, args.Umask = set.set, set.umask
@@ -132,18 +123,8 @@ func (c *compound) victim(w *xdr.Writer, o *object, name string) error {
 // opRemove is REMOVE (RFC 8881 §18.25).
 func opRemove(c *compound) nfs4.Status {
 	var name string
-	status := c.decodeName(&name)
-	if !c.admit() {
-		return c.status
-	}
-	if status != nfs4.OK {
-		return status
-	}
-	if status := c.current(); status != nfs4.OK {
-		return status
-	}
-	fs, status := c.cur.mutable()
-	if status != nfs4.OK {
+	fs, status, ok := c.admitChange(c.decodeName(&name), false)
+	if !ok {
 		return status
 	}
 	var gone []byte // the filehandle that lost a name
@@ -188,20 +169,8 @@ func opRename(c *compound) nfs4.Status {
 	if s := c.decodeName(&to); status == nfs4.OK {
 		status = s
 	}
-	if !c.admit() {
-		return c.status
-	}
-	if status != nfs4.OK {
-		return status
-	}
-	if status := c.bothHandles(); status != nfs4.OK {
-		return status
-	}
-	if c.saved.exp != c.cur.exp {
-		return nfs4.ErrXDev
-	}
-	fs, status := c.cur.mutable()
-	if status != nfs4.OK {
+	fs, status, ok := c.admitChange(status, true)
+	if !ok {
 		return status
 	}
 	names := []statesync.Name{{Dir: c.saved.key(), Name: from}, {Dir: c.cur.key(), Name: to}}
@@ -237,6 +206,28 @@ func opRename(c *compound) nfs4.Status {
 	})
 }
 
+// admitChange is admit for operations on directory entries. decoded is the
+// status of their arguments; saved says that the saved filehandle is needed as
+// well, in the same export. If ok is false the operation must return status at once.
+func (c *compound) admitChange(decoded nfs4.Status, saved bool) (fs export.Mutable, status nfs4.Status, ok bool) {
+	if !c.admit() {
+		return nil, c.status, false
+	}
+	status = decoded
+	if status == nfs4.OK {
+		status = c.current()
+	}
+	if status == nfs4.OK && saved {
+		if status = c.bothHandles(); status == nfs4.OK && c.saved.exp != c.cur.exp {
+			status = nfs4.ErrXDev
+		}
+	}
+	if status == nfs4.OK {
+		fs, status = c.cur.mutable()
+	}
+	return fs, status, status == nfs4.OK
+}
+
 // bothHandles checks that there is a current and a saved filehandle.
 func (c *compound) bothHandles() nfs4.Status {
 	if c.cur.exp == nil || c.saved.exp == nil {
@@ -249,21 +240,8 @@ func (c *compound) bothHandles() nfs4.Status {
 // current one.
 func opLink(c *compound) nfs4.Status {
 	var name string
-	status := c.decodeName(&name)
-	if !c.admit() {
-		return c.status
-	}
-	if status != nfs4.OK {
-		return status
-	}
-	if status := c.bothHandles(); status != nfs4.OK {
-		return status
-	}
-	if c.saved.exp != c.cur.exp {
-		return nfs4.ErrXDev
-	}
-	fs, status := c.cur.mutable()
-	if status != nfs4.OK {
+	fs, status, ok := c.admitChange(c.decodeName(&name), true)
+	if !ok {
 		return status
 	}
 	absent := c.absent(&c.cur, name)
