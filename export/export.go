@@ -87,7 +87,7 @@ type SetAttr struct {
 }
 
 // DirChange is the change attribute of a directory around an operation on it
-// (change_info4, RFC 8881 §3.3.3). Atomic is true only if no other change
+// (change_info4, RFC 8881 §3.3.8). Atomic is true only if no other change
 // can have come between.
 type DirChange struct {
 	Before, After uint64
@@ -182,7 +182,7 @@ type FS interface {
 type MakeArgs struct {
 	Type         FileType
 	Set          SetAttr // Mode nil: 0644, for a directory 0755
-	Umask        uint32  // applied to Set.Mode unless a default ACL is inherited (RFC 8275)
+	Umask        uint32  // applied to Set.Mode unless a default ACL is inherited (RFC 8275 §5)
 	Target       string  // of a symbolic link
 	Major, Minor uint32  // of a device
 }

@@ -297,9 +297,18 @@ var directoryChecks = []check{
 	{name: "a large directory listed while it changes", needs: []Feature{Cookies}, run: func(e *env) {
 		n := e.cfg.Entries
 		d := e.dir(e.root(), "d")
-		for i := range n {
-			e.make(d, fmt.Sprint("stay", i), export.Regular)
+		var makers sync.WaitGroup
+		for w := range 16 {
+			makers.Go(func() {
+				for i := w; i < n; i += 16 {
+					if _, _, _, err := e.m.Make(e.owner(), d, fmt.Sprint("stay", i), &export.MakeArgs{Type: export.Regular}, false, nil); err != nil {
+						e.Error(err)
+						return
+					}
+				}
+			})
 		}
+		makers.Wait()
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {

@@ -72,16 +72,16 @@ func lacks(t *testing.T, base string, more map[exporttest.Feature]string) map[ex
 }
 
 func TestConformance(t *testing.T) {
-	cfg := exporttest.Config{New: trees(tempDir, Options{}), Lacks: lacks(t, t.TempDir(), nil)}
+	cfg := exporttest.Config{New: trees(tempDir, Options{}), Lacks: lacks(t, t.TempDir(), nil), Entries: 5000}
 	if testing.Short() {
-		cfg.Entries = 2000
+		cfg.Entries = 1000
 	}
 	exporttest.Run(t, cfg)
 }
 
 // Asking the kernel for everything must give the same answers.
 func TestConformanceStrict(t *testing.T) {
-	exporttest.Run(t, exporttest.Config{New: trees(tempDir, Options{StrictKernel: true, SoleWriter: true}), Lacks: lacks(t, t.TempDir(), nil), Entries: 2000})
+	exporttest.Run(t, exporttest.Config{New: trees(tempDir, Options{StrictKernel: true, SoleWriter: true}), Lacks: lacks(t, t.TempDir(), nil), Entries: 1000})
 }
 
 var tableLacks = map[exporttest.Feature]string{
@@ -89,7 +89,7 @@ var tableLacks = map[exporttest.Feature]string{
 }
 
 func TestConformanceTable(t *testing.T) {
-	exporttest.Run(t, exporttest.Config{New: trees(tempDir, Options{ForceTable: true}), Lacks: lacks(t, t.TempDir(), tableLacks), Entries: 5000})
+	exporttest.Run(t, exporttest.Config{New: trees(tempDir, Options{ForceTable: true}), Lacks: lacks(t, t.TempDir(), tableLacks), Entries: 1000})
 }
 
 // mount mounts a file system for the test, in its own place.

@@ -86,7 +86,7 @@ var aclDefaultName = [...]byte{'s', 'y', 's', 't', 'e', 'm', '.', 'p', 'o', 's',
 
 // makeMode is the mode to give to the kernel for a new object in the directory
 // dfd: the caller's umask counts only where no default list is inherited
-// (RFC 8275 §4.2), which masked tells. The kernel does so with the process's own umask.
+// (RFC 8275 §5), which masked tells. The kernel does so with the process's own umask.
 func makeMode(dfd int, args *export.MakeArgs) (mode uint32, masked bool) {
 	mode = 0o644
 	if args.Type == export.Directory {

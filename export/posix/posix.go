@@ -214,6 +214,9 @@ func (fs *FS) describe() {
 	if fs.own.uid != 0 {
 		fs.note("not run by root: every client acts as uid %d, and owners cannot be set", fs.own.uid)
 	}
+	if has, err := hasCap(unix.CAP_SYS_RESOURCE); err == nil && has {
+		fs.note("the process has CAP_SYS_RESOURCE: disk quotas do not bind clients (with systemd: CapabilityBoundingSet=~CAP_SYS_RESOURCE)")
+	}
 	if fs.change.coarse {
 		fs.note("timestamps are coarse (%v): changes through this gateway are told apart in memory and settled on the file system within %v; changes on the host within one step are not seen", fs.change.step, settleAfter)
 	}
