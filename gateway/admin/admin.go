@@ -10,9 +10,10 @@
 //	GET  /metrics            for Prometheus
 //	GET  /healthz            200 while the program can answer
 //	GET  /readyz             200 while it serves, 503 before and while it leaves
+//	GET  /debug/pprof/       profiles of the program
 //
 // The socket belongs to the user that runs the gateway and lets nobody else in.
-// The last three may be served over TCP as well, which tells no names and
+// /metrics, /healthz and /readyz may be served over TCP as well, which tells no names and
 // changes nothing.
 package admin
 
@@ -24,6 +25,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"slices"
 	"strconv"
 	"time"
@@ -153,6 +155,9 @@ func New(cfg Config) http.Handler {
 	mux.HandleFunc("GET /v1/locks", h.locks)
 	mux.HandleFunc("POST /v1/evict", h.evict)
 	mux.HandleFunc("POST /v1/drain", h.drain)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	return mux
 }
 
