@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,5 +229,23 @@ func TestPackagesAreDocumented(t *testing.T) {
 		if !ok {
 			t.Errorf("%s has no package comment", dir)
 		}
+	}
+}
+
+// The tests that ARCHITECTURE.md names as proof are there.
+func TestArchitectureNamesRealFiles(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "ARCHITECTURE.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, m := range regexp.MustCompile("`([a-z0-9_]+(?:/[a-z0-9_.]+)+)`").FindAllStringSubmatch(string(text), -1) {
+		seen++
+		if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+			t.Errorf("ARCHITECTURE.md names %s: %v", m[1], err)
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d names found", seen)
 	}
 }
