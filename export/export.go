@@ -153,8 +153,8 @@ type FS interface {
 	// Access returns which of the wanted Access bits cred has on h.
 	Access(cred *Creds, h []byte, want uint32) (uint32, error)
 
-	// Lookup returns handle and attributes of a name. A mount point, or
-	// anything else outside the export, is ErrNotExist or ErrXDev.
+	// Lookup returns the handle of a name and fills attr unless it is nil. A
+	// mount point, or anything else outside the export, is ErrNotExist.
 	Lookup(cred *Creds, dir []byte, name string, attr *Attr) ([]byte, error)
 
 	// Parent returns the directory that holds directory dir; of the root
@@ -199,7 +199,7 @@ type Mutable interface {
 	// FIFO. It is ErrExist if the name exists, even as a dangling link. For
 	// a regular file it also returns the file opened for reading and writing,
 	// whatever its mode says, if open is true. Should it fail after the
-	// object was made, the object is removed again.
+	// object was made, the object is removed again. attr may be nil.
 	Make(cred *Creds, dir []byte, name string, args *MakeArgs, open bool, attr *Attr) ([]byte, File, DirChange, error)
 
 	// Link adds a name to an object that is not a directory.

@@ -72,7 +72,7 @@ func (e *Export) Allows(addr netip.Addr) bool {
 	if len(e.Clients) == 0 {
 		return true
 	}
-	addr = addr.Unmap()
+	addr = addr.Unmap().WithZone("") // a prefix contains none with a zone
 	for _, p := range e.Clients {
 		if p.Contains(addr) {
 			return true

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"hash/fnv"
 	"path"
+	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	"holdfast/export"
@@ -33,6 +35,8 @@ type pseudoNode struct {
 func newPseudoFS(list []*Export) *pseudoFS {
 	fs := &pseudoFS{byPath: map[string]*pseudoNode{}, byID: map[uint64]*pseudoNode{}}
 	fs.root = fs.dir("/")
+	// The order of the configuration must not show.
+	list = slices.SortedFunc(slices.Values(list), func(a, b *Export) int { return strings.Compare(a.Path, b.Path) })
 	sum := fnv.New64a()
 	for _, e := range list {
 		fs.dir(e.Path).export = e
@@ -112,7 +116,9 @@ func (fs *pseudoFS) Lookup(_ *export.Creds, dir []byte, name string, a *export.A
 	}
 	for _, child := range n.children {
 		if child.name == name {
-			child.attr(a)
+			if a != nil {
+				child.attr(a)
+			}
 			return child.handle, nil
 		}
 	}
