@@ -314,10 +314,11 @@ func (c *compound) placed() nfs4.Status {
 	return nfs4.OK
 }
 
-// checksum tells the same request sent again from another one. A large WRITE
+// checksum tells the same request sent again from another one, by its body
+// from a byte on. A large WRITE
 // is told by its beginning and its length.
-func (c *compound) checksum() uint64 {
-	b := c.call.Body
+func (c *compound) checksum(from int) uint64 {
+	b := c.call.Body[from:]
 	const enough = 1024
 	n := uint64(len(b))
 	if len(b) > enough {
@@ -337,7 +338,7 @@ func (c *compound) admit() bool {
 		return false
 	}
 	if c.minor == 0 && c.req == nil {
-		req, err := c.srv.node.Legacy(c.ctx, c.call.XID, c.checksum(), c.principal(), c)
+		req, err := c.srv.node.Legacy(c.ctx, c.call.XID, c.checksum(0), c.principal(), c)
 		if err != nil {
 			c.gone = c.unanswered(err)
 			return false

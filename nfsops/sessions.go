@@ -177,7 +177,9 @@ func opSequence(c *compound) nfs4.Status {
 	if c.r.Err() != nil {
 		return nfs4.ErrBadXDR
 	}
-	args.Checksum = c.checksum()
+	// SEQUENCE itself is left out: a client that sends a request again may say
+	// another highest slot (Linux encodes it anew).
+	args.Checksum = c.checksum(c.r.Offset())
 	c.cacheThis = args.CacheThis
 	req, err := c.srv.node.Sequence(c.ctx, &args, c)
 	if err != nil {
