@@ -70,7 +70,7 @@ func prefixBounds(prefix string) (lower, upper []byte) {
 	return lower, nil
 }
 
-// A cursorKey is a key taken apart.
+// A splitKey is a key taken apart.
 type splitKey struct {
 	group []byte // escaped
 	head  bool

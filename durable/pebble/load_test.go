@@ -173,3 +173,20 @@ func BenchmarkOpenAfterCrash(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+func TestStatus(t *testing.T) {
+	s := mustOpen(t, t.TempDir())
+	if err := commitWait(s, &durable.Batch{Writes: []durable.Write{{Key: "g", Value: make([]byte, 50_000)}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.Status(); st.Level != "ok" || st.Err != nil || st.Free <= 0 || st.TableBytes == 0 {
+		t.Errorf("%+v", st)
+	}
+	s.Crash()
+	if st := s.Status(); st.Level != "failed" || st.Err == nil {
+		t.Errorf("after a failure: %+v", st)
+	}
+}
