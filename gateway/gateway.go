@@ -89,6 +89,11 @@ type Config struct {
 	// of IPv4 and IPv6. Port 0 lets the system choose.
 	Listen []string
 
+	// Listeners, if there are any, are served instead of Listen: TCP sockets
+	// that somebody else made and keeps open when this process ends. The
+	// Server closes them.
+	Listeners []net.Listener
+
 	Handler Handler
 
 	// NFSv3, if not nil, gets the connections whose first call is for NFSv3
@@ -141,7 +146,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if len(cfg.Listen) == 0 {
+	if len(cfg.Listen)+len(cfg.Listeners) == 0 {
 		return nil, errors.New("gateway: no address to listen on")
 	}
 	s := &Server{
@@ -165,6 +170,9 @@ func New(cfg Config) (*Server, error) {
 	s.workers.max = 64 * runtime.GOMAXPROCS(0)
 	s.watch.init()
 	s.stats.init()
+	if s.listeners = cfg.Listeners; len(s.listeners) > 0 {
+		return s, nil
+	}
 	for _, l := range listenPlan(cfg.Listen) {
 		ln, err := listen(s.ctx, l)
 		if err != nil {
@@ -177,7 +185,7 @@ func New(cfg Config) (*Server, error) {
 }
 
 // Addrs returns the addresses that are listened on, in the order of
-// Config.Listen.
+// Config.Listen or Config.Listeners.
 func (s *Server) Addrs() []net.Addr {
 	addrs := make([]net.Addr, len(s.listeners))
 	for i, l := range s.listeners {

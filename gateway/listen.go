@@ -37,13 +37,13 @@ func listenPlan(addresses []string) []listenAddress {
 }
 
 func listen(ctx context.Context, l listenAddress) (net.Listener, error) {
-	lc := net.ListenConfig{
-		// A client whose machine vanished is noticed after about a minute
-		// and a half; its state is its lease's business.
-		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6},
-	}
+	lc := net.ListenConfig{KeepAlive: -1} // see admit
 	return lc.Listen(ctx, l.network, l.address)
 }
+
+// keepAlive notices after about a minute and a half that a client's machine
+// has vanished; its state is its lease's business.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 10 * time.Second, Count: 6}
 
 // addressKey counts connections of one client address. In IPv6 that is a /64:
 // any host can use as many addresses as it likes there.
@@ -65,7 +65,12 @@ func (s *Server) accept(l net.Listener) {
 		nc, err := l.Accept()
 		if err == nil {
 			backoff = 0
-			s.admit(nc.(*net.TCPConn))
+			if tcp, ok := nc.(*net.TCPConn); ok {
+				s.admit(tcp)
+			} else {
+				s.log.Error("not a TCP connection", "address", l.Addr())
+				nc.Close()
+			}
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || s.draining.Load() {
@@ -106,6 +111,9 @@ func (s *Server) admit(nc *net.TCPConn) {
 	s.byAddress[key]++
 	s.mu.Unlock()
 	s.stats.accepted.Add(1)
+	if err := nc.SetKeepAliveConfig(keepAlive); err != nil {
+		s.log.Debug("no keep-alive", "remote", c.remote, "error", err)
+	}
 	go c.serve()
 }
 

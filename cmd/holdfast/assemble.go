@@ -100,7 +100,11 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, leave f
 	if err != nil {
 		return nil, err
 	}
-	if g.gateway, err = gateway.New(g.gatewayConfig(set, files, log)); err != nil {
+	front := g.gatewayConfig(set, files, log)
+	if front.Listeners, err = inherited(os.Getenv, os.Getpid()); err != nil {
+		return nil, err
+	}
+	if g.gateway, err = gateway.New(front); err != nil {
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,7 +67,21 @@ var listening = regexp.MustCompile(`Listening on ([^ ,]+?)[.,] `)
 // start runs "holdfast serve" and waits until it serves.
 func start(t *testing.T, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{t: t, cmd: program(append([]string{"serve"}, args...)...), ended: make(chan error, 1)}
+	return launch(t, program(append([]string{"serve"}, args...)...))
+}
+
+// startWith is start with a listening socket handed over as systemd does.
+func startWith(t *testing.T, socket *os.File, args ...string) *daemon {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", append([]string{"-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"`, "sh", os.Args[0], "serve"}, args...)...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	cmd.ExtraFiles = []*os.File{socket}
+	return launch(t, cmd)
+}
+
+func launch(t *testing.T, cmd *exec.Cmd) *daemon {
+	t.Helper()
+	d := &daemon{t: t, cmd: cmd, ended: make(chan error, 1)}
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -233,6 +248,49 @@ func TestKilledAndStartedAgain(t *testing.T) {
 	}
 	if got, err := os.ReadFile(filepath.Join(dir, "f")); string(got) != "after" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// With an inherited socket a client that reconnects while no gateway runs is
+// not refused: it is served by the next one. So it is after a kill, and after a
+// drain.
+func TestInheritedSocketOutlivesTheProcess(t *testing.T) {
+	dir, state := place(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	l.Close()
+	args := []string{dir, "--state", state, "--no-root-squash"}
+	d := startWith(t, socket, args...)
+	if d.addr != l.Addr().String() {
+		t.Fatalf("it listens on %s, not on %s", d.addr, l.Addr())
+	}
+	c := d.mount(1)
+	root, err := c.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, end := range []func(){
+		d.kill,
+		func() {
+			d.cmd.Process.Signal(syscall.SIGTERM)
+			d.leaves()
+		},
+	} {
+		end()
+		if err := c.Reconnect(context.Background()); err != nil {
+			t.Fatalf("round %d: refused while no gateway runs: %v", i, err)
+		}
+		d = startWith(t, socket, args...)
+		if _, err := c.CreateFile(root, fmt.Sprint("f", i)); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
 	}
 }
 
