@@ -91,7 +91,7 @@ func (fs *FS) Access(cred *export.Creds, h []byte, want uint32) (uint32, error) 
 	}
 	defer closeFD(fd)
 	var st unix.Statx_t
-	if e := statxFD(fd, &st); e != noErrno {
+	if e := statxPart(fd, statxOwner, &st); e != noErrno {
 		return 0, fail("statx", e)
 	}
 	rights := [...]struct{ right, bits uint32 }{

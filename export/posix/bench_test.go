@@ -4,6 +4,7 @@ package posix
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"holdfast/export"
@@ -185,4 +186,26 @@ func TestGetattrDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { fs.Getattr(h, &attr) }); n != 0 {
 		t.Errorf("Getattr allocates %v times", n)
 	}
+}
+
+// Changes that are synced, by 16 callers who share the syncs.
+func BenchmarkMakeRemoveStable(b *testing.B) {
+	fs := newFS(b, Options{})
+	var n atomic.Int64
+	b.SetParallelism(8)
+	b.RunParallel(func(pb *testing.PB) {
+		name := fmt.Sprint("made", n.Add(1))
+		for pb.Next() {
+			_, f, _, err := fs.Make(root, fs.Root(), name, &export.MakeArgs{Type: export.Regular}, true, nil)
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			f.Close()
+			if _, err := fs.Remove(root, fs.Root(), name); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
 }

@@ -31,7 +31,7 @@ func (fs *FS) useTable(st *unix.Statx_t, why string) error {
 	if err != nil {
 		return err
 	}
-	fs.table = t
+	fs.table, fs.byName = t, false
 	fs.open.init()
 	fs.root = fs.tableHandle(st)
 	fs.note("handles come from a table, since %s: what the host renames becomes stale until a client looks it up again, and gateways cannot share this tree", why)

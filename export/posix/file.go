@@ -70,13 +70,13 @@ func (fs *FS) Open(cred *export.Creds, h []byte, mode export.OpenMode) (export.F
 }
 
 func (fs *FS) openAs(cred *export.Creds, h []byte, flags int, want uint32, granted bool) (int, error) {
-	if granted {
-		return fs.openHandle(h, flags)
+	if granted || cred.UID == fs.own.uid && (cred.UID == 0 || !fs.own.enforced) {
+		return fs.openHandle(h, flags) // root's rights do not depend on its groups
 	}
 	if cred.UID != 0 && fs.kind.plain && fs.own.enforced && !fs.opt.StrictKernel {
 		if fd, err := fs.openHandle(h, flags); err == nil {
 			var st unix.Statx_t
-			if statxFD(fd, &st) == noErrno && fs.judge(cred, &st, fd, want) == allowed {
+			if statxPart(fd, statxOwner, &st) == noErrno && fs.judge(cred, &st, fd, want) == allowed {
 				return fd, nil
 			}
 			closeFD(fd)
@@ -140,7 +140,7 @@ func (f *File) ReadAt(p []byte, off int64) (int, bool, error) {
 		n += m
 	}
 	var st unix.Statx_t
-	if e := statxFD(f.fd, &st); e != noErrno {
+	if e := statxPart(f.fd, statxSize, &st); e != noErrno {
 		return n, false, fail("statx", e)
 	}
 	return n, uint64(off)+uint64(n) >= st.Size, nil
@@ -182,7 +182,11 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 // bits, and takes space that the file system reserves for root. Only where one
 // of them matters the thread takes the opener's uid.
 func (f *File) beginWrite(before *unix.Statx_t, n int64) (guise, error) {
-	if e := statxFD(f.fd, before); e != noErrno {
+	mask := uint(statxOwner)
+	if f.fs.change.coarse {
+		mask = statxMask
+	}
+	if e := statxPart(f.fd, mask, before); e != noErrno {
 		return guise{}, fail("statx", e)
 	}
 	if !f.fs.own.enforced {

@@ -46,6 +46,12 @@ func (fs *FS) Lookup(cred *export.Creds, dir []byte, name string, attr *export.A
 		return nil, err
 	}
 	defer closeFD(dfd)
+	if fs.byName {
+		h, seen, err := fs.lookupByName(cred, dfd, &cn[0], attr)
+		if seen || err != nil {
+			return h, err
+		}
+	}
 	fd, e, err := fs.searchAs(cred, dfd, &cn[0])
 	if err != nil {
 		return nil, err
@@ -61,21 +67,66 @@ func (fs *FS) Lookup(cred *export.Creds, dir []byte, name string, attr *export.A
 	return fs.describeObject(fd, dir, name, attr)
 }
 
-// searchAs opens name in the directory dfd as a path, if cred may search it.
-func (fs *FS) searchAs(cred *export.Creds, dfd int, name *byte) (int, syscall.Errno, error) {
-	if cred != nil && cred.UID != 0 && fs.own.enforced {
+// lookupByName is Lookup without opening the object: its attributes and its
+// handle are asked for by name, and belong together if the handle has the inode
+// number of the attributes. seen is false if they do not.
+func (fs *FS) lookupByName(cred *export.Creds, dfd int, name *byte, attr *export.Attr) (h []byte, seen bool, err error) {
+	who, err := fs.searcher(cred, dfd)
+	if err != nil {
+		return nil, false, err
+	}
+	var st unix.Statx_t
+	var kh kernelHandle
+	e := statx(dfd, name, &st)
+	if e == noErrno && st.Mnt_id == fs.mount {
+		e = nameToHandle(dfd, name, &kh)
+	}
+	if err := who.end(); err != nil {
+		return nil, false, err
+	}
+	switch {
+	case e != noErrno:
+		return nil, true, fail("lookup", e)
+	case st.Mnt_id != fs.mount:
+		return nil, true, fail("lookup", syscall.ENOENT) // a mount point
+	}
+	if ino, known := fs.inodeIn(&kh); !known || ino != st.Ino {
+		return nil, false, nil
+	}
+	h, ok := appendHandle(make([]byte, 0, kernelHead+kh.bytes), &kh, fileType(st.Mode))
+	if !ok {
+		return nil, true, fail("name_to_handle_at", syscall.EOVERFLOW)
+	}
+	if attr != nil {
+		fs.fill(attr, &st, h)
+	}
+	return h, true, nil
+}
+
+// searcher gives the thread the identity under which a name is looked up in the
+// directory dfd: its own where the mode tells that cred may.
+func (fs *FS) searcher(cred *export.Creds, dfd int) (guise, error) {
+	if cred != nil && cred.UID != 0 && fs.own.enforced && fs.kind.plain {
 		var st unix.Statx_t
-		if e := statxFD(dfd, &st); e != noErrno {
-			return -1, e, nil
+		if e := statxPart(dfd, statxOwner, &st); e != noErrno {
+			return guise{}, fail("statx", e)
 		}
 		if fs.judge(cred, &st, dfd, unix.X_OK) == allowed {
-			fd, e := openBeneath(dfd, name, pathFlags)
-			return fd, e, nil
+			return guise{}, nil
 		}
 	}
 	who, err := fs.own.become(cred)
 	if err != nil {
-		return -1, noErrno, accessErr(err)
+		return guise{}, accessErr(err)
+	}
+	return who, nil
+}
+
+// searchAs opens name in the directory dfd as a path, if cred may search it.
+func (fs *FS) searchAs(cred *export.Creds, dfd int, name *byte) (int, syscall.Errno, error) {
+	who, err := fs.searcher(cred, dfd)
+	if err != nil {
+		return -1, noErrno, err
 	}
 	fd, e := openBeneath(dfd, name, pathFlags)
 	if err := who.end(); err != nil {

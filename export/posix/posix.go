@@ -104,6 +104,7 @@ type FS struct {
 	mount   uint64 // STATX_MNT_ID of the root
 	fsid    fsidRule
 	root    []byte
+	byName  bool // kernel handles tell the inode number, see lookupByName
 
 	table *table.Table // nil if the kernel's handles are used
 	open  openTable    // with table: the files that are open, by handle
@@ -207,6 +208,8 @@ func (fs *FS) tryKernelHandles(st *unix.Statx_t) string {
 	}
 	closeFD(fd)
 	fs.root = h
+	ino, known := fs.inodeIn(&kh)
+	fs.byName = known && ino == st.Ino
 	return ""
 }
 

@@ -143,9 +143,9 @@ func (fs *FS) mayList(cred *export.Creds, fd int, withAttr bool) (search bool, e
 	if withAttr {
 		want |= unix.X_OK
 	}
-	if cred != nil && cred.UID != 0 && fs.own.enforced {
+	if cred != nil && cred.UID != 0 && fs.own.enforced && fs.kind.plain {
 		var st unix.Statx_t
-		if e := statxFD(fd, &st); e != noErrno {
+		if e := statxPart(fd, statxOwner, &st); e != noErrno {
 			return false, fail("statx", e)
 		}
 		if fs.judge(cred, &st, fd, want) == allowed {
@@ -197,7 +197,7 @@ func (fs *FS) describeEntry(fd int, dir []byte, name *byte, entry *export.DirEnt
 	case e != noErrno:
 		return arena, false, fail("name_to_handle_at", e)
 	}
-	if ino, known := fs.inodeIn(&kh); !known || ino != st.Ino {
+	if ino, _ := fs.inodeIn(&kh); !fs.byName || ino != st.Ino {
 		// The two calls may have seen two objects, one renamed over the other.
 		ok, err := fs.describeOpened(fd, dir, name, entry)
 		return arena, ok, err

@@ -77,16 +77,20 @@ func (fs *FS) syncDir(dir []byte, fd int) error {
 	if fs.opt.Async {
 		return nil
 	}
+	if fs.kind.journal && fs.barrier.usable() {
+		return fs.barrier.sync()
+	}
 	return fs.syncs.do(dir, func() error { return fsync(fd) })
 }
 
-// syncObject puts the attributes of the object with handle h on stable storage.
+// syncObject puts the attributes of the object with handle h on stable storage,
+// where it can without its data.
 func (fs *FS) syncObject(h []byte) error {
 	if fs.opt.Async {
 		return nil
 	}
-	if t := typeOf(h); t != export.Regular && t != export.Directory {
-		return fs.barrier.sync() // cannot be opened, and so not be synced by itself
+	if t := typeOf(h); fs.kind.journal && fs.barrier.usable() || t != export.Regular && t != export.Directory {
+		return fs.barrier.sync() // what is no file and no directory cannot be synced by itself
 	}
 	return fs.syncs.do(h, func() error {
 		fd, err := fs.openHandle(h, unix.O_RDONLY|unix.O_NONBLOCK)
@@ -101,24 +105,31 @@ func (fs *FS) syncObject(h []byte) error {
 
 // A barrier puts all metadata that changed before on stable storage. Where
 // metadata is journalled in order it is enough to change and sync one file
-// without a name; elsewhere the whole file system is synced.
+// without a name: calls for whatever objects share that sync, and no data is
+// written. Elsewhere the whole file system is synced.
 type barrier struct {
-	fs  *FS
-	tmp int // the file without a name, or -1
-
-	mode uint32 // of tmp, changed under syncs
+	fs   *FS
+	tmp  int    // the file without a name, or -1
+	mode uint32 // of tmp, changed by the one sync that runs
 }
 
 var barrierKey = []byte("barrier")
 
-func (b *barrier) init(fs *FS) { b.fs, b.tmp = fs, -1 }
+func (b *barrier) init(fs *FS) {
+	b.fs, b.tmp = fs, -1
+	if !fs.kind.journal {
+		return
+	}
+	if fd, e := openat(fs.rootFD, &dot[0], unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); e == noErrno {
+		b.tmp = fd
+	}
+}
+
+// usable says that the barrier costs one small sync.
+func (b *barrier) usable() bool { return b.tmp >= 0 }
 
 func (b *barrier) sync() error {
 	return b.fs.syncs.do(barrierKey, func() error {
-		if b.fs.kind.journal && b.tmp < 0 {
-			// It stays -1 where there are no such files.
-			b.tmp, _ = openat(b.fs.rootFD, &dot[0], unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
-		}
 		if b.tmp < 0 {
 			return fail("syncfs", errnoOf(retry(func() error { return unix.Syncfs(b.fs.rootFD) })))
 		}

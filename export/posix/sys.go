@@ -16,8 +16,13 @@ import (
 const (
 	noErrno    = syscall.Errno(0)
 	openBits   = unix.O_CLOEXEC | unix.O_NOFOLLOW
-	statxMask  = unix.STATX_BASIC_STATS | unix.STATX_BTIME | unix.STATX_MNT_ID
 	faccessNum = unix.SYS_FACCESSAT2
+
+	// What attributes need. Where times are fine-grained, to look at the ctime
+	// makes the next change dearer: who needs less asks for less.
+	statxMask  = unix.STATX_BASIC_STATS | unix.STATX_BTIME | unix.STATX_MNT_ID
+	statxOwner = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_UID | unix.STATX_GID
+	statxSize  = unix.STATX_SIZE
 )
 
 var emptyPath = [1]byte{}
@@ -120,6 +125,14 @@ func statx(dir int, name *byte, st *unix.Statx_t) syscall.Errno {
 }
 
 func statxFD(fd int, st *unix.Statx_t) syscall.Errno { return statx(fd, &emptyPath[0], st) }
+
+// statxPart is statxFD for what mask names only.
+func statxPart(fd int, mask uint, st *unix.Statx_t) syscall.Errno {
+	const flags = unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT | unix.AT_EMPTY_PATH
+	_, _, e := syscall.Syscall6(unix.SYS_STATX, uintptr(fd), uintptr(unsafe.Pointer(&emptyPath[0])), flags,
+		uintptr(mask), uintptr(unsafe.Pointer(st)), 0)
+	return e
+}
 
 // faccess checks permission on fd under the thread's file system identity.
 func faccess(fd int, mode uint32) syscall.Errno {
