@@ -9,7 +9,7 @@ set -eu
 packages="
 	redis-server nats-server haproxy nfs-ganesha nfs-ganesha-vfs
 	user-mode-linux nfs-common iproute2 iputils-ping kmod util-linux gcc libc6-dev
-	acl attr nfs4-acl-tools fio sqlite3 rsync git perl e2fsprogs tar
+	acl attr nfs4-acl-tools fio sqlite3 rsync git perl e2fsprogs btrfs-progs quota tar
 "
 
 missing=
