@@ -66,6 +66,16 @@ type Config struct {
 	// while it is in nobody's way. Default 24 h.
 	Courtesy time.Duration
 
+	// GatewayLease is how long this gateway may serve after the store heard
+	// of it last; another one may then declare it dead. 500 ms to 1 min;
+	// default 5 s. It must be the same on all gateways. Only with Shared.
+	GatewayLease time.Duration
+
+	// FenceHook, if not nil, is called before another gateway is declared dead, and
+	// must see to it that the other one cannot reach the files any more. While it fails
+	// what the other one had begun stays unresolved.
+	FenceHook func(ctx context.Context, gateway string) error
+
 	Limits Limits
 	Logger *slog.Logger
 

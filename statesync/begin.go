@@ -37,6 +37,10 @@ func (r *Request) Begin(ctx context.Context, op nfs4.Op, names []Name, evidence 
 	if err := r.hold(ctx, names); err != nil {
 		return err
 	}
+	if err := r.outlive(ctx); err != nil {
+		r.letGo()
+		return err
+	}
 	for {
 		again, err := r.begin(ctx, op, names, evidence)
 		if err != nil {
@@ -45,6 +49,42 @@ func (r *Request) Begin(ctx context.Context, op nfs4.Op, names []Name, evidence 
 		}
 		if !again {
 			return nil
+		}
+	}
+}
+
+// outlive waits until the gateway that had begun the request's operation has
+// ended it, then it is ErrDuplicate, or is dead.
+func (r *Request) outlive(ctx context.Context) error {
+	n := r.n
+	if !n.cfg.Shared || r.intent == nil || r.intent.Settled {
+		return nil
+	}
+	for {
+		e := r.entry
+		g, err := n.load(ctx, e.key)
+		if err != nil {
+			return storeError(err)
+		}
+		e.mu.Lock()
+		moved := g.Version != e.version
+		rec := e.rec
+		e.mu.Unlock()
+		if moved || rec == nil {
+			if err := r.lost(g); err != nil {
+				return err
+			}
+			return nil
+		}
+		alive, err := n.runs(ctx, rec.Gateway, rec.Instance)
+		if err != nil {
+			return err
+		}
+		if !alive {
+			return nil
+		}
+		if err := n.waitFor(ctx); err != nil {
+			return err
 		}
 	}
 }
@@ -183,7 +223,11 @@ func (n *Node) settle(ctx context.Context, name durable.Group) error {
 	if rec == nil || rec.Begun == nil || rec.Begun.Settled || !slices.ContainsFunc(rec.Begun.Names, holds) {
 		return n.orphan(ctx, name, &g)
 	}
-	if n.alive(rec) {
+	alive, err := n.runs(ctx, rec.Gateway, rec.Instance)
+	if err != nil {
+		return err
+	}
+	if alive {
 		return n.waitFor(ctx)
 	}
 	resolver := n.resolver.Load()
@@ -230,11 +274,6 @@ func (n *Node) tried(err error) error {
 	}
 	return storeError(err)
 }
-
-// alive says that the gateway that wrote a record may still run its request. A
-// record of this gateway's is never alive here: what this instance runs is
-// held in memory.
-func (n *Node) alive(rec *rules.Slot) bool { return n.cfg.Shared && rec.Gateway != n.cfg.Name }
 
 // waitFor pauses before another gateway's request is looked at again.
 func (n *Node) waitFor(ctx context.Context) error {

@@ -25,7 +25,8 @@ type client struct {
 	gone    atomic.Bool
 	evicted atomic.Bool
 
-	renewed atomic.Int64 // by Node.clock
+	renewed atomic.Int64 // by Node.clock, by this gateway or another
+	heard   atomic.Int64 // by Node.clock, by this gateway
 	made    int64        // when it came to be known here
 	fresh   bool         // it was made here: it had nothing before
 	ranges  atomic.Int64 // byte ranges locked, in files in memory
@@ -66,10 +67,14 @@ func (c *client) install(rec *rules.Client, version uint64) {
 
 // expired says that the client's lease ran out.
 func (n *Node) expired(c *client) bool {
-	return n.clock()-c.renewed.Load() > int64(n.cfg.Lease)
+	return n.clock()-c.renewed.Load() > int64(n.cfg.Lease)+n.grace()
 }
 
-func (n *Node) renew(c *client) { c.renewed.Store(n.clock()) }
+func (n *Node) renew(c *client) {
+	now := n.clock()
+	c.renewed.Store(now)
+	c.heard.Store(now)
+}
 
 // client returns a client, from memory or the store. The error is
 // ErrStaleClientID if there is none.

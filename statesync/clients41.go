@@ -102,6 +102,7 @@ func (n *Node) DestroySession(ctx context.Context, id nfs4.SessionID) error {
 		return rules.Keep(o.known, rules.DestroySession(c, id)), nil
 	}, func(b *durable.Batch) {
 		b.Forget = append(b.Forget, sessionKey(id))
+		n.endedWrite(b, 's', id[:])
 		for i := range s.info.Fore.MaxSlots {
 			b.Forget = append(b.Forget, slotKey(id, i))
 		}

@@ -17,9 +17,7 @@ import (
 // Its format stands for that of the whole store: a program that changes any
 // record in a way that an older one would misread raises it.
 //
-// A gateway's record counts its instances:
-//
-//	u32 format · u64 instance
+// A gateway's record (membership.go) counts its instances.
 const (
 	clusterFormat = 1
 	gatewayFormat = 1
@@ -79,7 +77,7 @@ func (n *Node) loadIdentity(ctx context.Context) error {
 // nextInstance counts this start of the gateway. Whatever an earlier instance
 // of the same name had begun, nobody runs any more.
 func (n *Node) nextInstance(ctx context.Context) error {
-	key := prefixGateway + n.cfg.Name
+	key := gatewayKey(n.cfg.Name)
 	for {
 		g, err := n.load(ctx, key)
 		if err != nil {
@@ -87,24 +85,19 @@ func (n *Node) nextInstance(ctx context.Context) error {
 		}
 		var instance uint64
 		if g.Version > 0 {
-			r := xdr.NewReader(head(g))
-			if format := r.Uint32(); r.Err() == nil && format != gatewayFormat {
-				return fmt.Errorf("%w: record of gateway %q has format %d", durable.ErrFormat, n.cfg.Name, format)
-			}
-			instance = r.Uint64()
-			if r.Err() != nil || r.Remaining() > 0 {
-				return fmt.Errorf("%w: record of gateway %q", durable.ErrDamaged, n.cfg.Name)
+			if instance, _, err = decodeGateway(n.cfg.Name, head(g)); err != nil {
+				return err
 			}
 		}
-		w := xdr.NewWriter(nil)
-		w.Uint32(gatewayFormat)
-		w.Uint64(instance + 1)
 		err = n.commitNow(ctx, &durable.Batch{
 			Checks: []durable.Check{{Key: key, Version: g.Version}},
-			Writes: []durable.Write{{Key: key, Value: w.Bytes()}},
+			Writes: []durable.Write{{Key: key, Value: encodeGateway(instance+1, gatewayAlive)}},
 		})
 		if err == nil {
 			n.instance = instance + 1
+			if n.cfg.Shared {
+				n.members.fence = g.Version + 1
+			}
 			return nil
 		}
 		if conflict := (*durable.Conflict)(nil); !errors.As(err, &conflict) {

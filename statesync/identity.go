@@ -2,6 +2,7 @@ package statesync
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -160,6 +161,7 @@ func (n *Node) changeBatch(o *owned, ch *rules.Change) *durable.Batch {
 	}
 	for _, id := range ch.Drop {
 		b.Forget = append(b.Forget, clientKey(id))
+		n.endedWrite(b, 'c', binary.BigEndian.AppendUint64(nil, uint64(id)))
 		if rec := o.client(id); rec != nil {
 			left := remains{revoked: ch.Revoked && rec.Minor == 0, sessions: rec.Sessions}
 			b.Writes = append(b.Writes, durable.Write{Key: goneKey(id), Value: left.encode()})

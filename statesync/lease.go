@@ -160,6 +160,9 @@ func (n *Node) giveWay(ctx context.Context, ids []ClientID) (bool, error) {
 			return false, nil // it came back just now
 		}
 	}
+	if err := n.barrier(ctx); err != nil {
+		return false, err
+	}
 	return true, nil
 }
 
@@ -254,10 +257,13 @@ func (n *Node) clean(ctx context.Context, id ClientID) error {
 			n.dropOwner(key)
 		}
 	}
-	last := durable.Batch{Forget: []string{statesKey(id)}}
+	last := durable.Batch{
+		Forget: []string{statesKey(id)},
+		Writes: []durable.Write{{Key: keyRenewed, Name: renewedPart(id)}},
+	}
 	if left.revoked {
 		tomb := remains{revoked: true, cleaned: true}
-		last.Writes = []durable.Write{{Key: goneKey(id), Value: tomb.encode()}}
+		last.Writes = append(last.Writes, durable.Write{Key: goneKey(id), Value: tomb.encode()})
 	} else {
 		last.Forget = append(last.Forget, goneKey(id))
 	}

@@ -49,12 +49,14 @@ type Node struct {
 	loading *keyed // clients and sessions, by group key
 	names   *keyed // directory entries, by Name.Key
 
-	fenced atomic.Bool
-	stats  counters
-	sweep  sweepState
-	stop   context.CancelFunc
-	wg     sync.WaitGroup
-	gone   chan ClientID
+	fenced   atomic.Bool // it must not commit anything any more
+	members  membership
+	renewals renewals
+	stats    counters
+	sweep    sweepState
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+	gone     chan ClientID
 }
 
 // Join opens the shared state in cfg.Store, or makes it in an empty one, and
@@ -83,6 +85,7 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 		gone:     make(chan ClientID, 1024),
 	}
 	n.drc.init()
+	n.members.init()
 	cfg.Random(n.verifier[:])
 	if err := n.loadIdentity(ctx); err != nil {
 		return nil, fmt.Errorf("statesync: joining: %w", err)
@@ -90,10 +93,19 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 	if err := n.nextInstance(ctx); err != nil {
 		return nil, fmt.Errorf("statesync: joining: %w", err)
 	}
+	if cfg.Shared {
+		if err := n.beat(ctx); err != nil {
+			return nil, fmt.Errorf("statesync: joining: %w", err)
+		}
+	}
 	bg, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	n.wg.Add(1)
 	go n.background(bg)
+	if cfg.Shared {
+		n.wg.Add(1)
+		go n.membersLoop(bg)
+	}
 	return n, nil
 }
 
@@ -110,6 +122,10 @@ func (cfg *Config) complete() error {
 		return fmt.Errorf("statesync: lease of %v, allowed are 1s to 1h", cfg.Lease)
 	}
 	def(&cfg.Courtesy, 24*time.Hour)
+	def(&cfg.GatewayLease, 5*time.Second)
+	if cfg.GatewayLease < 500*time.Millisecond || cfg.GatewayLease > time.Minute {
+		return fmt.Errorf("statesync: gateway lease of %v, allowed are 500ms to 1m", cfg.GatewayLease)
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -154,19 +170,21 @@ func def[T comparable](p *T, v T) {
 // refused with ErrFenced when they try to change something. The Store is the
 // caller's to close.
 func (n *Node) Close(ctx context.Context) error {
-	n.fenced.Store(true)
 	n.stop()
 	done := make(chan struct{})
 	go func() {
 		n.wg.Wait()
 		close(done)
 	}()
+	var err error
 	select {
 	case <-done:
-		return nil
+		err = n.leave(ctx)
 	case <-ctx.Done():
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	n.fenced.Store(true)
+	return err
 }
 
 // Identity returns what makes all gateways one server.
@@ -182,15 +200,6 @@ func (n *Node) WriteVerifier() nfs4.Verifier { return n.verifier }
 // SetResolver says who finds out what became of intents. It must be called
 // before the first request.
 func (n *Node) SetResolver(r Resolver) { n.resolver.Store(&r) }
-
-// MayServe returns ErrFenced when this gateway must not touch the file system
-// any more.
-func (n *Node) MayServe() error {
-	if n.fenced.Load() {
-		return ErrFenced
-	}
-	return nil
-}
 
 // clock returns nanoseconds since Join.
 func (n *Node) clock() int64 { return int64(n.cfg.Now().Sub(n.base)) }
@@ -211,10 +220,15 @@ func (n *Node) commit(ctx context.Context, b *durable.Batch) (durable.Ack, error
 		return nil, ErrFenced
 	}
 	n.stats.commits.Add(1)
+	n.fenceCheck(b)
 	ack, err := n.store.Commit(ctx, b)
 	if err != nil {
-		if _, ok := errors.AsType[*durable.Conflict](err); ok {
+		if c, ok := errors.AsType[*durable.Conflict](err); ok {
 			n.stats.conflicts.Add(1)
+			if n.fencedBy(c.Groups) {
+				n.depose()
+				return nil, ErrFenced
+			}
 		} else {
 			n.stats.storeErrors.Add(1)
 		}
