@@ -21,17 +21,22 @@ var built struct {
 	err  error
 }
 
+// scratch is a folder for what all tests share; removed in the end.
+var scratch string
+
+// HOLDFAST_BUILD holds flags for the build of the gateway, such as -race.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
+		var err error
+		if scratch, err = os.MkdirTemp("", "holdfast-build-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(scratch)
 		if peer == "" && os.Getuid() == 0 {
-			dir, err := os.MkdirTemp("", "holdfast-build-")
-			if err != nil {
-				fmt.Fprintln(os.Stderr, err)
-				return 1
-			}
-			defer os.RemoveAll(dir)
-			built.path = filepath.Join(dir, "holdfast")
-			if out, err := exec.Command("go", "build", "-o", built.path, "holdfast/cmd/holdfast").CombinedOutput(); err != nil {
+			built.path = filepath.Join(scratch, "holdfast")
+			args := append([]string{"build", "-o", built.path}, strings.Fields(os.Getenv("HOLDFAST_BUILD"))...)
+			if out, err := exec.Command("go", append(args, "holdfast/cmd/holdfast")...).CombinedOutput(); err != nil {
 				built.err = fmt.Errorf("go build holdfast/cmd/holdfast: %w\n%s", err, out)
 			}
 		}

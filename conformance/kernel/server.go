@@ -196,12 +196,12 @@ type Holdfast struct {
 
 // Command implements Program.
 func (h Holdfast) Command(s *Server) ([]string, error) {
-	if s.ReadOnly {
-		return nil, errors.New("a read-only export needs a configuration file")
-	}
 	argv := []string{h.Binary, "serve", s.Dir, "--listen", netip.AddrPortFrom(s.Addr, 2049).String(), "--state", s.State}
 	if !s.RootSquash {
 		argv = append(argv, "--no-root-squash")
+	}
+	if s.ReadOnly {
+		argv = append(argv, "--read-only")
 	}
 	return append(argv, h.Args...), nil
 }
@@ -216,7 +216,7 @@ type Ganesha struct{}
 // Command implements Program.
 func (Ganesha) Command(s *Server) ([]string, error) {
 	if s.IPv6 {
-		return nil, errors.New("Ganesha's configuration takes no IPv6 address to bind to")
+		return nil, errors.New("an IPv6 address cannot be bound in the configuration of NFS-Ganesha")
 	}
 	squash, access := "No_Root_Squash", "RW"
 	if s.RootSquash {

@@ -12,7 +12,7 @@ if [ -z "${GLIBC_TUNABLES-}" ]; then
 	export GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2,-AVX,-AVX512F,-AVX512VL,-AVX512BW,-AVX_Fast_Unaligned_Load,-ERMS,-EVEX,-AVX2_Usable,-AVX512F_Usable,-XSAVEC,-XSAVE
 	exec /bin/bash "$0" # this shell lives long, so it too must be one without AVX
 fi
-export GODEBUG=cpu.avx=off,cpu.avx2=off,cpu.avx512=off
+export GODEBUG=cpu.all=off
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sys /sys

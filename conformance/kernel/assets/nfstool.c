@@ -121,7 +121,7 @@ static int cmd_watchlock(int argc, char **argv)
 {
 	int fd = open_lockfile(argv[1], "w");
 	long tries = 0;
-	struct timespec pace = { .tv_nsec = 2 * 1000 * 1000 }; /* leaves the processor to the load */
+	struct timespec pace = { .tv_nsec = 5 * 1000 * 1000 }; /* leaves the processor to the load */
 
 	do {
 		struct flock l = range("w", argv[2], argv[3]);

@@ -1,0 +1,98 @@
+package kernel_test
+
+import (
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// kills is how often the server is killed at least for each minor version: 5, or as HOLDFAST_KILLS says.
+func kills(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("HOLDFAST_KILLS")
+	if text == "" {
+		return 5
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("HOLDFAST_KILLS=%s: want a number", text)
+	}
+	return n
+}
+
+// TestKill kills the gateway (SIGKILL) in the midst of each load and starts it again at once. To the clients nothing may have
+// happened but a lost connection: no load sees an error or wrong data, a byte-range lock stays where it is while another
+// client tries to take it all the time, and no client introduces itself again or reclaims anything.
+func TestKill(t *testing.T) {
+	if peer != "" {
+		t.Skip("only Holdfast promises that a killed server costs its clients a reconnect and nothing else")
+	}
+	everyVersion(t, func(t *testing.T, s *site) {
+		makeInputs(t, s.lab.Dir)
+		dir, _ := s.dir(t, "lock")
+		holder := s.a.Start(t, `nfstool hold `+dir+`/f w 100 100 bash -c '. $LAB/lib.sh; say held; await release'`)
+		holder.Expect(t, "held")
+		watcher := s.b.Start(t, `nfstool watchlock `+dir+`/f 150 10 stop-watch`)
+		watcher.Expect(t, "watching")
+		beforeA, beforeB := s.a.Counters(t, s.mnt), s.b.Counters(t, s.mnt)
+		if beforeA.Identified() == 0 || beforeB.Identified() == 0 {
+			t.Fatalf("the counters do not show how the clients introduced themselves: %v; %v", beforeA, beforeB)
+		}
+
+		done, longest := 0, time.Duration(0)
+		each := (kills(t) + len(loads) - 1) / len(loads)
+		for _, l := range loads {
+			t.Run(l.name, func(t *testing.T) {
+				stop := "stop-" + strconv.Itoa(done)
+				jobs := l.start(t, s, l.script(l.dir(t, s), stop))
+				for range each {
+					jobs[0].Drain()
+					jobs[0].Expect(t, "begin")
+					// Anywhere in the round; the point is chance, nothing waits for it.
+					time.Sleep(rand.N(700 * time.Millisecond))
+					killed := time.Now()
+					s.srv.Kill(t)
+					s.srv.Start(t)
+					for _, job := range jobs {
+						job.Drain()
+					}
+					for _, job := range jobs {
+						job.Expect(t, "end")
+					}
+					longest = max(longest, time.Since(killed))
+					done++
+				}
+				s.a.Post(t, stop)
+				s.b.Post(t, stop)
+				for _, job := range jobs {
+					job.Wait(t)
+				}
+			})
+			if t.Failed() {
+				break // what follows would only tell the same again, at length
+			}
+		}
+
+		s.b.Post(t, "stop-watch")
+		t.Logf("%d kills, longest wait for the end of a round %v; the lock: %s", done, longest.Round(time.Millisecond), watcher.Wait(t))
+		s.b.Run(t, `same "w 100 100" "$(nfstool getlk `+dir+`/f w 0 0)" "the lock after all kills"`)
+		afterA, afterB := s.a.Counters(t, s.mnt), s.b.Counters(t, s.mnt)
+		t.Logf("client a: %v", afterA)
+		if ops := beforeA.Recovery(afterA); len(ops) > 0 {
+			t.Errorf("client a had to recover: %v", ops)
+		}
+		if ops := beforeB.Recovery(afterB); len(ops) > 0 {
+			t.Errorf("client b had to recover: %v", ops)
+		}
+		if n := afterA.Connects - beforeA.Connects; n < done {
+			t.Errorf("client a reconnected %d times after %d kills: were they noticed?", n, done)
+		}
+		quiet(t, s.a)
+		quiet(t, s.b)
+		s.a.Post(t, "release")
+		holder.Wait(t)
+		s.b.Run(t, `same taken "$(nfstool trylock `+dir+`/f w 150 10)" "the lock after its release"`)
+	})
+}
