@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"holdfast/export"
 )
@@ -87,6 +88,25 @@ var boundaryChecks = []check{
 		}
 		_, err = e.FS.Parent(e.owner(), e.file(e.root(), "f", ""))
 		e.want(err, "parent of a file", export.ErrNotDir)
+	}},
+	{name: "a path longer than the kernel takes", needs: []Feature{DeepPaths}, run: func(e *env) {
+		dirs := [][]byte{e.root()}
+		name := strings.Repeat("deep", 60)
+		for range 40 {
+			dirs = append(dirs, e.dir(dirs[len(dirs)-1], name))
+		}
+		last := dirs[len(dirs)-1]
+		h := e.file(last, "f", "content")
+		if got := e.content(h); got != "content" {
+			e.Errorf("content %q", got)
+		}
+		for i := len(dirs) - 1; i > 0; i-- {
+			parent, err := e.FS.Parent(e.owner(), dirs[i])
+			e.must(err, "parent of %d", i)
+			if !bytes.Equal(parent, dirs[i-1]) {
+				e.Fatalf("the parent of %d is another", i)
+			}
+		}
 	}},
 	{name: "what the host moves out has no parent", needs: []Feature{HostRename}, run: func(e *env) {
 		if e.HostDir == "" {

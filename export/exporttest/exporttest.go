@@ -36,6 +36,7 @@ const (
 	Reopen     Feature = "handles that survive a restart"
 	HostRename Feature = "handles that survive renames on the host"
 	Unlinked   Feature = "open files that have lost their name"
+	DeepPaths  Feature = "paths of any length"
 	Cookies    Feature = "listings that are exact while the directory changes"
 )
 

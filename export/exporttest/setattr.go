@@ -107,6 +107,24 @@ var setattrChecks = []check{
 			}
 		}
 	}},
+	{name: "who may write may truncate and set the time to now", needs: []Feature{Chown, Identities}, run: func(e *env) {
+		h := e.fileOf(alice(), e.openDir("d"), "f", 0o666)
+		past := time.Unix(1000000000, 0)
+		for _, set := range []export.SetAttr{
+			{Size: ptr(uint64(5)), MtimeHow: export.TimeNow},
+			{AtimeHow: export.TimeNow, MtimeHow: export.TimeNow},
+			{MtimeHow: export.TimeNow},
+		} {
+			e.must(e.m.Setattr(alice(), h, nil, &export.SetAttr{MtimeHow: export.TimeGiven, Mtime: past}), "utimes by the owner")
+			e.must(e.m.Setattr(bob(), h, nil, &set), "setattr by another")
+			if a := e.attr(h); a.Mtime.Equal(past) {
+				e.Errorf("mtime %v", a.Mtime)
+			}
+		}
+		e.want(e.m.Setattr(bob(), h, nil, &export.SetAttr{MtimeHow: export.TimeGiven, Mtime: past}), "a given time by another", export.ErrPerm)
+		e.must(e.m.Setattr(alice(), h, nil, &export.SetAttr{Mode: ptr(uint32(0o644))}), "chmod")
+		e.want(e.m.Setattr(bob(), h, nil, &export.SetAttr{AtimeHow: export.TimeNow, MtimeHow: export.TimeNow}), "now by who may not write", export.ErrAccess, export.ErrPerm)
+	}},
 	{name: "setattr all or nothing: a size that may not be set", needs: []Feature{Identities, Chown}, run: func(e *env) {
 		h := e.file(e.root(), "f", "0123456789")
 		e.must(e.m.Setattr(e.owner(), h, nil, &export.SetAttr{Mode: ptr(uint32(0o444)), UID: ptr(alice().UID)}), "chown")

@@ -41,7 +41,11 @@ func (fs *FS) Lookup(cred *export.Creds, dir []byte, name string, attr *export.A
 	if err := checkName(&cn, name); err != nil {
 		return nil, err
 	}
-	dfd, err := fs.openHandle(dir, dirFlags)
+	flags := dirFlags // to see whether it has an access control list
+	if cred == nil || cred.UID == fs.own.uid {
+		flags = unix.O_PATH | unix.O_DIRECTORY
+	}
+	dfd, err := fs.openHandle(dir, flags)
 	if err != nil {
 		return nil, err
 	}

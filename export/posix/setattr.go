@@ -94,13 +94,27 @@ func (fs *FS) setAll(fd, sizeFD int, set *export.SetAttr) (op string, e syscall.
 			return "truncate", e
 		}
 	}
-	if set.AtimeHow != export.TimeKeep || set.MtimeHow != export.TimeKeep {
-		ts := [2]unix.Timespec{timespec(set.AtimeHow, set.Atime), timespec(set.MtimeHow, set.Mtime)}
-		if e := utimens(fd, &ts); e != noErrno {
-			return "utimens", e
-		}
+	if e := setTimes(fd, set); e != noErrno {
+		return "utimens", e
 	}
 	return "", noErrno
+}
+
+// setTimes sets the times. To whom a file does not belong the kernel lets both
+// be now, with the right to write, but not the mtime alone; a client asks for
+// that when it truncates (and then it is done already).
+func setTimes(fd int, set *export.SetAttr) syscall.Errno {
+	mtimeNow := set.AtimeHow == export.TimeKeep && set.MtimeHow == export.TimeNow
+	if set.AtimeHow == export.TimeKeep && set.MtimeHow == export.TimeKeep || mtimeNow && set.Size != nil {
+		return noErrno
+	}
+	ts := [2]unix.Timespec{timespec(set.AtimeHow, set.Atime), timespec(set.MtimeHow, set.Mtime)}
+	e := utimens(fd, &ts)
+	if e == syscall.EPERM && mtimeNow {
+		ts[0].Nsec = unix.UTIME_NOW
+		e = utimens(fd, &ts)
+	}
+	return e
 }
 
 func timespec(how export.TimeSet, t time.Time) unix.Timespec {
