@@ -28,6 +28,28 @@
 // in the store against all others. So the state of a name after a crash is
 // evidence of whether the operation took place: nobody else can have changed
 // it.
+//
+// # Records
+//
+//	group                     what                                        drawn in
+//	cluster                   identity, handle key, epoch, format         cluster.go
+//	gateway/<name>            how often the gateway started               cluster.go
+//	ident/<kind>/<owner>      client owner → its clients                  rules/client.go
+//	client/<id>               a client                                    rules/client.go
+//	session/<id>              a session                                   rules/session.go
+//	slot/<session>/<n>        the last request of a slot that changed     rules/slot.go
+//	                          something: Progress, Intent
+//	drc/<hash>                the same of an NFSv4.0 request              rules/slot.go
+//	name/<directory><name>    who holds a directory entry                 rules/name.go
+//	owner/<client><o|l><name> an NFSv4.0 open or lock owner               rules/owner.go
+//	file/<filehandle>         opens and locks of a file                   rules/file.go
+//	states/<client>           where a client has stateids and owners      keys.go
+//	gone/<client>             what a client that went left behind         identity.go
+//
+// Every record begins with the number of its format. A commit of a request
+// checks the versions of all that it relies on: the file, the client, the
+// session, the slot. So whoever removes one of these, on whichever gateway,
+// makes every grant under way fail.
 package statesync
 
 import (

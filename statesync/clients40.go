@@ -11,7 +11,7 @@ import (
 // SetClientID is SETCLIENTID (RFC 7530 §16.33). The errors are
 // ErrClientIDInUse, with who uses it in the result, and ErrDelay.
 func (n *Node) SetClientID(ctx context.Context, a *SetClientIDArgs) (SetClientIDResult, error) {
-	if len(a.ID) > nfs4.OpaqueLimit {
+	if len(a.ID) > nfs4.OpaqueLimit || len(a.Principal) > nfs4.OpaqueLimit {
 		return SetClientIDResult{}, ErrInval
 	}
 	var res SetClientIDResult

@@ -14,7 +14,7 @@ import (
 // ErrClientIDInUse, ErrNoEnt, ErrNotSame, ErrPermission, ErrResource and
 // ErrDelay.
 func (n *Node) ExchangeID(ctx context.Context, a *ExchangeIDArgs) (ExchangeIDResult, error) {
-	if len(a.Owner) == 0 || len(a.Owner) > nfs4.OpaqueLimit {
+	if len(a.Owner) == 0 || len(a.Owner) > nfs4.OpaqueLimit || len(a.Principal) > nfs4.OpaqueLimit {
 		return ExchangeIDResult{}, ErrInval
 	}
 	var named *rules.Client

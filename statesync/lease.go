@@ -62,6 +62,9 @@ func (n *Node) sweepAll(ctx context.Context) error {
 	)
 }
 
+// maxDeparted bounds how many clients that went are remembered.
+const maxDeparted = 1 << 16
+
 // sweepClients removes clients that nobody confirmed, and those that were late
 // for so long that courtesy ends.
 func (n *Node) sweepClients(ctx context.Context) error {
@@ -82,6 +85,9 @@ func (n *Node) sweepClients(ctx context.Context) error {
 			}
 		}
 		n.sweep.scanned = true
+	}
+	if n.departed.len() > maxDeparted {
+		n.departed.clear() // what still matters is found out again
 	}
 	now := n.clock()
 	for _, c := range n.clients.all() {

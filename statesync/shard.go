@@ -128,6 +128,15 @@ func (t *table[K, V]) update(k K, fn func(V) V) {
 	s.mu.Unlock()
 }
 
+func (t *table[K, V]) clear() {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.Lock()
+		clear(s.m)
+		s.mu.Unlock()
+	}
+}
+
 func (t *table[K, V]) len() (n int) {
 	for i := range t.shards {
 		s := &t.shards[i]

@@ -13,7 +13,7 @@ const (
 	maxOwner     = nfs4.OpaqueLimit
 	maxText      = 1024
 	maxSessions  = 4096
-	maxSecParms  = 16 << 10
+	maxSecParms  = 64 << 10
 	clientFormat = 1
 	identFormat  = 1
 )
