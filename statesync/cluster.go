@@ -100,6 +100,13 @@ func (n *Node) nextInstance(ctx context.Context) error {
 			}
 			return nil
 		}
+		if errors.Is(err, durable.ErrFull) && g.Version > 0 && !n.cfg.Shared {
+			// Nobody else asks which instance this is, and files that are open
+			// can be read and written without the store.
+			n.log.Warn("the state store is full: clients are served, and get no new state until it has space")
+			n.instance = instance
+			return nil
+		}
 		if conflict := (*durable.Conflict)(nil); !errors.As(err, &conflict) {
 			return err
 		}

@@ -113,6 +113,19 @@ func (d *disk) fill(name string) int64 {
 	return size - begin
 }
 
+// shrink gives n bytes of a file back.
+func (d *disk) shrink(name string, n int64) {
+	d.t.Helper()
+	path := filepath.Join(d.dir, name)
+	st, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, max(0, st.Size()-n))
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
 // remove removes a file of the disk's.
 func (d *disk) remove(name string) {
 	d.t.Helper()

@@ -5,7 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 )
@@ -53,6 +52,3 @@ func skip(t *testing.T, format string, args ...any) {
 	}
 	t.Skipf(format, args...)
 }
-
-// lockThread keeps the goroutine on its thread for ever.
-func lockThread() { runtime.LockOSThread() }

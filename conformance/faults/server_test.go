@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,24 +95,38 @@ func (s *server) command() *exec.Cmd {
 // start starts the program and returns when it answers.
 func (s *server) start() {
 	s.t.Helper()
+	if said, err := s.tryStart(); err != nil {
+		s.t.Fatalf("start: %v\n%s", err, said)
+	}
+}
+
+var errEnded = errors.New("the server ended")
+
+// tryStart is start for a program that may refuse: then it returns what it
+// said, and an error that is errEnded and *exec.ExitError.
+func (s *server) tryStart() (said string, err error) {
+	s.t.Helper()
 	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer log.Close()
+	before, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		s.t.Fatal(err)
+	}
 	cmd := s.command()
 	cmd.Stdout, cmd.Stderr = log, log
 	// A test that is ended from outside leaves no server behind.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	started := make(chan error)
-	gone := make(chan struct{})
+	started, gone := make(chan error), make(chan struct{})
+	var end error
 	go func() {
-		// Pdeathsig is the end of the thread that started it.
-		lockThread()
+		runtime.LockOSThread() // it is this thread's end that counts
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			cmd.Wait()
+			end = cmd.Wait()
 		}
 		close(gone)
 	}()
@@ -126,11 +142,15 @@ func (s *server) start() {
 			c.Close()
 		}
 		if err == nil {
-			return
+			return "", nil
 		}
 		select {
 		case <-gone:
-			s.t.Fatalf("the server ended at its start: %v\n%s", cmd.ProcessState, s.logged())
+			text, rerr := os.ReadFile(s.log)
+			if rerr != nil {
+				s.t.Fatal(rerr)
+			}
+			return string(text[before:]), fmt.Errorf("%w: %w", errEnded, end)
 		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
