@@ -30,14 +30,10 @@ func (i *info) ModTime() time.Time { return i.attr.Mtime }
 // IsDir implements os.FileInfo.
 func (i *info) IsDir() bool { return i.attr.Type == export.Directory }
 
-// Mode implements os.FileInfo.
+// Mode implements os.FileInfo. The set-id and sticky bits stay where NFS has
+// them, which is where the library takes them from.
 func (i *info) Mode() os.FileMode {
-	m := os.FileMode(i.attr.Mode & 0o777)
-	for bit, mode := range map[uint32]os.FileMode{0o4000: os.ModeSetuid, 0o2000: os.ModeSetgid, 0o1000: os.ModeSticky} {
-		if i.attr.Mode&bit != 0 {
-			m |= mode
-		}
-	}
+	m := os.FileMode(i.attr.Mode & 0o7777)
 	switch i.attr.Type {
 	case export.Directory:
 		m |= os.ModeDir

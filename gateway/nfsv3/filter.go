@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"net"
 	"sync"
 
@@ -29,16 +28,15 @@ const (
 
 // A filter is a connection from which the library reads: whole calls in one
 // fragment each, which obey the grammar of RFC 1813. Calls that do not are
-// refused here, and FSINFO is answered here, since the library promises larger
-// READs and WRITEs than are served.
+// refused here, and some are answered here (local.go).
 type filter struct {
 	net.Conn
 	rd   *oncrpc.Reader
 	pool oncrpc.Pool
 	log  *slog.Logger
 
-	// known says whether a filehandle is good.
-	known func(fh []byte) error
+	// local answers calls that the library would answer wrongly, or returns nil.
+	local func(h *oncrpc.Call, args *xdr.Reader) func(w *xdr.Writer)
 
 	call *oncrpc.Buf // being read by the library
 	rest []byte
@@ -53,8 +51,8 @@ type filter struct {
 	own []byte
 }
 
-func newFilter(c net.Conn, known func(fh []byte) error, log *slog.Logger) *filter {
-	return &filter{Conn: c, rd: oncrpc.NewReader(c, maxCall), known: known, log: log, done: make(chan struct{})}
+func newFilter(c net.Conn, local func(*oncrpc.Call, *xdr.Reader) func(*xdr.Writer), log *slog.Logger) *filter {
+	return &filter{Conn: c, rd: oncrpc.NewReader(c, maxCall), local: local, log: log, done: make(chan struct{})}
 }
 
 // Read implements io.Reader for the library.
@@ -124,51 +122,23 @@ func (f *filter) next() error {
 	defer rec.Free()
 	r := xdr.NewReader(rec.B)
 	var h oncrpc.Call
-	refuse, err := check(&h, &r)
-	switch {
-	case err != nil:
+	refuse, args, err := check(&h, &r)
+	if err != nil {
 		f.log.Debug("NFSv3 call refused", "remote", f.RemoteAddr(), "error", err)
 		if refuse == nil {
 			return io.ErrUnexpectedEOF
 		}
 		return f.reply(refuse)
-	case h.Prog == programNFS && nfs.NFSProcedure(h.Proc) == nfs.NFSProcedureFSInfo:
-		args := xdr.NewReader(r.Bytes())
-		var again oncrpc.Call
-		if err := again.Decode(&args); err != nil {
-			return err
-		}
-		good := f.known(args.Opaque(MaxHandle)) == nil
-		return f.reply(func(w *xdr.Writer) { appendFSInfo(w, h.XID, good) })
+	}
+	r.Seek(args)
+	if answer := f.local(&h, &r); answer != nil {
+		return f.reply(answer)
 	}
 	marked := f.pool.Get(len(rec.B) + oncrpc.MarkSize)
 	marked.B = binary.BigEndian.AppendUint32(marked.B, uint32(len(rec.B))|oncrpc.LastFragment)
 	marked.B = append(marked.B, rec.B...)
 	f.call, f.rest = marked, marked.B
 	return nil
-}
-
-// appendFSInfo appends the reply to FSINFO (RFC 1813 §3.3.19).
-func appendFSInfo(w *xdr.Writer, xid uint32, good bool) {
-	oncrpc.AppendAccepted(w, xid, oncrpc.Success)
-	if !good {
-		w.Uint32(uint32(nfs.NFSStatusStale))
-		w.Bool(false) // no attributes
-		return
-	}
-	w.Uint32(uint32(nfs.NFSStatusOk))
-	w.Bool(false)
-	for range 2 { // READ, WRITE: most, preferred, multiple of
-		w.Uint32(maxIO)
-		w.Uint32(maxIO)
-		w.Uint32(4096)
-	}
-	w.Uint32(32 << 10)      // preferred for READDIR
-	w.Uint64(math.MaxInt64) // largest file
-	w.Uint32(0)             // time_delta: a nanosecond
-	w.Uint32(1)
-	const link, symlink, homogeneous, canSetTime = 1, 2, 8, 16
-	w.Uint32(link | symlink | homogeneous | canSetTime)
 }
 
 // A boundary follows a stream of records to know when one is complete.
@@ -208,18 +178,19 @@ var errGrammar = errors.New("not a call of RFC 1813")
 
 // check says whether a record is a call that the library may see, of which it
 // reads the header into h. If not, it also returns how to refuse it, or nil if
-// it makes no sense at all. Counts of READ are lowered to what is served at
-// once.
-func check(h *oncrpc.Call, r *xdr.Reader) (refuse func(w *xdr.Writer), err error) {
+// it makes no sense at all. args is where the arguments begin. Counts of READ are
+// lowered to what is served at once.
+func check(h *oncrpc.Call, r *xdr.Reader) (refuse func(w *xdr.Writer), args int, err error) {
 	if err := h.Decode(r); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
+	args = r.Offset()
 	with := func(stat oncrpc.AcceptStat) func(w *xdr.Writer) {
 		return func(w *xdr.Writer) { oncrpc.AppendAccepted(w, h.XID, stat) }
 	}
 	var sys oncrpc.SysCred
 	if h.Cred.Flavor != oncrpc.AuthNone && (h.Cred.Flavor != oncrpc.AuthSys || sys.Decode(h.Cred.Body) != nil) {
-		return func(w *xdr.Writer) { oncrpc.AppendAuthError(w, h.XID, oncrpc.AuthBadCred) }, fmt.Errorf("%w: credential", errGrammar)
+		return func(w *xdr.Writer) { oncrpc.AppendAuthError(w, h.XID, oncrpc.AuthBadCred) }, 0, fmt.Errorf("%w: credential", errGrammar)
 	}
 	last := uint32(nfs.NFSProcedureCommit)
 	if h.Prog == programMount {
@@ -227,11 +198,11 @@ func check(h *oncrpc.Call, r *xdr.Reader) (refuse func(w *xdr.Writer), err error
 	}
 	switch {
 	case h.Prog != programMount && h.Prog != programNFS:
-		return with(oncrpc.ProgUnavail), fmt.Errorf("%w: program %d", errGrammar, h.Prog)
+		return with(oncrpc.ProgUnavail), 0, fmt.Errorf("%w: program %d", errGrammar, h.Prog)
 	case h.Vers != version:
-		return func(w *xdr.Writer) { oncrpc.AppendProgMismatch(w, h.XID, version, version) }, fmt.Errorf("%w: version %d", errGrammar, h.Vers)
+		return func(w *xdr.Writer) { oncrpc.AppendProgMismatch(w, h.XID, version, version) }, 0, fmt.Errorf("%w: version %d", errGrammar, h.Vers)
 	case h.Proc > last:
-		return with(oncrpc.ProcUnavail), fmt.Errorf("%w: procedure %d", errGrammar, h.Proc)
+		return with(oncrpc.ProcUnavail), 0, fmt.Errorf("%w: procedure %d", errGrammar, h.Proc)
 	}
 	a := arguments{r}
 	if h.Prog == programMount {
@@ -243,9 +214,9 @@ func check(h *oncrpc.Call, r *xdr.Reader) (refuse func(w *xdr.Writer), err error
 		r.Fail(errGrammar)
 	}
 	if r.Err() != nil {
-		return with(oncrpc.GarbageArgs), r.Err()
+		return with(oncrpc.GarbageArgs), 0, r.Err()
 	}
-	return nil, nil
+	return nil, args, nil
 }
 
 // arguments reads the arguments of calls only to see that they are there.

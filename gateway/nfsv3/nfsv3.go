@@ -75,10 +75,7 @@ func New(cfg Config) *Server {
 // ServeConn serves c until its end and closes it.
 func (s *Server) ServeConn(c net.Conn) {
 	h := &handler{s: s}
-	filtered := newFilter(c, func(fh []byte) error {
-		_, _, err := h.FromHandle(fh)
-		return err
-	}, s.log)
+	filtered := newFilter(c, h.local, s.log)
 	if a, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		h.remote = a.AddrPort().Addr().Unmap()
 	}
@@ -201,14 +198,9 @@ func (h *handler) ToHandle(fs billy.Filesystem, parts []string) (fh []byte) {
 // stand for handles; see split.
 func (h *handler) FromHandle(fh []byte) (fs billy.Filesystem, parts []string, err error) {
 	defer h.guard(&err)
-	e, handle, err := h.s.cfg.Exports.Open(fh)
-	switch {
-	case errors.Is(err, export.ErrStale):
-		return nil, nil, &nfs.NFSStatusError{NFSStatus: nfs.NFSStatusStale, WrappedErr: err}
-	case err != nil:
-		return nil, nil, &nfs.NFSStatusError{NFSStatus: nfs.NFSStatusBadHandle, WrappedErr: err}
-	case e.Pseudo() || !e.Allows(h.remote):
-		return nil, nil, &nfs.NFSStatusError{NFSStatus: nfs.NFSStatusStale, WrappedErr: errors.New("not exported to this client")}
+	e, handle, bad := h.find(fh)
+	if bad != nil {
+		return nil, nil, bad
 	}
 	v := h.view(e)
 	if string(handle) == string(e.FS.Root()) {
@@ -219,6 +211,20 @@ func (h *handler) FromHandle(fh []byte) (fs billy.Filesystem, parts []string, er
 		return nil, nil, &nfs.NFSStatusError{NFSStatus: nfs.NFSStatusStale, WrappedErr: err}
 	}
 	return v, join(handle), nil
+}
+
+// find returns what a filehandle names, if this client may use it.
+func (h *handler) find(fh []byte) (*exports.Export, []byte, *nfs.NFSStatusError) {
+	e, handle, err := h.s.cfg.Exports.Open(fh)
+	switch {
+	case errors.Is(err, export.ErrStale):
+		return nil, nil, &nfs.NFSStatusError{NFSStatus: nfs.NFSStatusStale, WrappedErr: err}
+	case err != nil:
+		return nil, nil, &nfs.NFSStatusError{NFSStatus: nfs.NFSStatusBadHandle, WrappedErr: err}
+	case e.Pseudo() || !e.Allows(h.remote):
+		return nil, nil, &nfs.NFSStatusError{NFSStatus: nfs.NFSStatusStale, WrappedErr: errors.New("not exported to this client")}
+	}
+	return e, handle, nil
 }
 
 // InvalidateHandle implements nfs.Handler: there is nothing kept.

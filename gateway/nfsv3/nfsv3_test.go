@@ -267,6 +267,44 @@ func TestMountIsRefused(t *testing.T) {
 	}
 }
 
+// What ACCESS allows is what the anonymous user may do.
+func TestAccess(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("serving files as another user needs root")
+	}
+	w := newWorld(t, func(e *exports.Export) { e.AnonUID, e.AnonGID = 65534, 65534 })
+	for name, mode := range map[string]os.FileMode{"open": 0o666, "closed": 0o600} {
+		p := filepath.Join(w.dir, name)
+		if err := os.WriteFile(p, nil, mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(p, mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]uint32{"open": 0x01 | 0x04 | 0x08, "closed": 0} {
+		h := &handler{s: New(Config{Exports: w.set})}
+		e := w.set.All()[0]
+		v := h.view(e)
+		fh := h.ToHandle(v, []string{name})
+		var args xdr.Writer
+		args.Opaque(fh)
+		args.Uint32(0x3f)
+		r := xdr.NewReader(args.Bytes())
+		answer := h.local(&oncrpc.Call{XID: 7, Prog: programNFS, Vers: 3, Proc: uint32(nfs.NFSProcedureAccess)}, &r)
+		var out xdr.Writer
+		answer(&out)
+		back := xdr.NewReader(out.Bytes())
+		var rep oncrpc.Reply
+		if err := rep.Decode(&back); err != nil || !rep.OK() {
+			t.Fatalf("%v, %v", &rep, err)
+		}
+		if status, attrs, got := back.Uint32(), back.Bool(), back.Uint32(); status != 0 || attrs || got != want || back.Remaining() != 0 {
+			t.Errorf("%s: status %d, access %#x, want %#x", name, status, got, want)
+		}
+	}
+}
+
 func TestReadOnlyExport(t *testing.T) {
 	w := newWorld(t, func(e *exports.Export) { e.ReadOnly = true })
 	if err := os.WriteFile(filepath.Join(w.dir, "f"), []byte("x"), 0o644); err != nil {

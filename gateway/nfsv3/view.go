@@ -226,8 +226,10 @@ func (v *view) make(op, p string, args *export.MakeArgs) error {
 	})
 }
 
+// modeOf returns the mode bits as NFS has them, which is how the library
+// passes them on; Go's own bits for them are understood as well.
 func modeOf(perm os.FileMode) *uint32 {
-	m := uint32(perm.Perm())
+	m := uint32(perm & 0o7777)
 	for bit, mode := range map[os.FileMode]uint32{os.ModeSetuid: 0o4000, os.ModeSetgid: 0o2000, os.ModeSticky: 0o1000} {
 		if perm&bit != 0 {
 			m |= mode
@@ -244,44 +246,6 @@ func (v *view) MkdirAll(p string, perm os.FileMode) error {
 // Symlink implements billy.Symlink.
 func (v *view) Symlink(target, p string) error {
 	return v.make("symlink", p, &export.MakeArgs{Type: export.Symlink, Target: target})
-}
-
-// Mknod implements nfs.UnixChange.
-func (v *view) Mknod(p string, mode, major, minor uint32) error {
-	t := export.CharDevice
-	if mode&syscall.S_IFMT == syscall.S_IFBLK {
-		t = export.BlockDevice
-	}
-	perm := mode & 0o7777
-	return v.make("mknod", p, &export.MakeArgs{Type: t, Set: export.SetAttr{Mode: &perm}, Major: major, Minor: minor})
-}
-
-// Mkfifo implements nfs.UnixChange.
-func (v *view) Mkfifo(p string, mode uint32) error {
-	perm := mode & 0o7777
-	return v.make("mkfifo", p, &export.MakeArgs{Type: export.FIFO, Set: export.SetAttr{Mode: &perm}})
-}
-
-// Socket implements nfs.UnixChange.
-func (v *view) Socket(p string) error {
-	return v.make("socket", p, &export.MakeArgs{Type: export.Socket})
-}
-
-// Link implements nfs.UnixChange.
-func (v *view) Link(p, link string) error {
-	return v.alter("link", p, func(m export.Mutable) error {
-		var attr export.Attr
-		handle, err := v.resolve(p, &attr)
-		if err != nil {
-			return err
-		}
-		dir, name, err := v.place(link)
-		if err != nil {
-			return err
-		}
-		_, err = m.Link(v.cred, handle, dir, name)
-		return err
-	})
 }
 
 // Remove implements billy.Basic.
