@@ -40,7 +40,12 @@ func (v *flagged) Set(text string) error {
 }
 
 // Type implements pflag.Value.
-func (v *flagged) Type() string { return v.kind }
+func (v *flagged) Type() string {
+	if v.kind == "" {
+		return "bool"
+	}
+	return v.kind
+}
 
 // String implements pflag.Value.
 func (v *flagged) String() string {
