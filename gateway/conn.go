@@ -71,11 +71,8 @@ type conn struct {
 	ended     bool
 }
 
-func newConn(s *Server, nc *net.TCPConn) *conn {
-	c := &conn{s: s, nc: nc, id: s.nextID.Add(1), since: time.Now(), flight: 1}
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
-		c.remote = a.AddrPort().Addr().Unmap()
-	}
+func newConn(s *Server, nc *net.TCPConn, remote netip.Addr) *conn {
+	c := &conn{s: s, nc: nc, id: s.nextID.Add(1), remote: remote, since: time.Now(), flight: 1}
 	c.changed.L = &c.mu
 	c.rd = oncrpc.NewReader(source{c}, s.limits.Record)
 	c.fresh = true

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -94,6 +95,11 @@ type Config struct {
 	// Server closes them.
 	Listeners []net.Listener
 
+	// Proxies are the networks of balancers: a connection from there must
+	// begin with a header of the PROXY protocol, version 2, and is taken for one
+	// of the client that the header names.
+	Proxies []netip.Prefix
+
 	Handler Handler
 
 	// NFSv3, if not nil, gets the connections whose first call is for NFSv3
@@ -124,6 +130,7 @@ type Server struct {
 
 	listeners []net.Listener
 	nextID    atomic.Uint64
+	greeting  atomic.Int64 // proxied connections whose header has not come
 	draining  atomic.Bool
 	drained   chan struct{}
 	loops     sync.WaitGroup // accept loops and the watch
@@ -208,6 +215,14 @@ func (s *Server) Serve() error {
 
 // Draining says whether Drain or Close was called.
 func (s *Server) Draining() bool { return s.draining.Load() }
+
+// Disconnect resets all connections and goes on serving: clients connect
+// again, here or elsewhere. Replies not yet sent are lost.
+func (s *Server) Disconnect(why error) {
+	for _, c := range s.snapshot() {
+		c.kill(why)
+	}
+}
 
 // Close ends everything at once: running requests see their context end, and
 // replies not yet sent are lost. After a Drain it only lets go of what is left.

@@ -66,7 +66,11 @@ func (s *Server) accept(l net.Listener) {
 		if err == nil {
 			backoff = 0
 			if tcp, ok := nc.(*net.TCPConn); ok {
-				s.admit(tcp)
+				if from := remoteOf(tcp); s.proxied(from) {
+					go s.greet(tcp, from)
+				} else {
+					s.admit(tcp, from)
+				}
 			} else {
 				s.log.Error("not a TCP connection", "address", l.Addr())
 				nc.Close()
@@ -89,9 +93,16 @@ func (s *Server) accept(l net.Listener) {
 	}
 }
 
-// admit starts to serve a connection if the limits allow it.
-func (s *Server) admit(nc *net.TCPConn) {
-	c := newConn(s, nc)
+func remoteOf(nc *net.TCPConn) netip.Addr {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		return a.AddrPort().Addr().Unmap()
+	}
+	return netip.Addr{}
+}
+
+// admit starts to serve a client's connection if the limits allow it.
+func (s *Server) admit(nc *net.TCPConn, remote netip.Addr) {
+	c := newConn(s, nc, remote)
 	key := keyOf(c.remote)
 	s.mu.Lock()
 	full := len(s.conns) >= s.limits.Connections
