@@ -65,6 +65,12 @@ type Batch struct {
 	Checks []Check
 	Writes []Write
 	Forget []string
+
+	// Fence, if its Key is not empty, is a check of another kind: the record
+	// that says that the writer may still write. If it does not hold the batch
+	// is refused with ErrFencedOut, whatever else stands in its way: trying
+	// again does not help.
+	Fence Check
 }
 
 // A Conflict is the error of a Commit whose checks did not all hold. Nothing
@@ -106,6 +112,16 @@ var (
 
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("durable: store is closed")
+
+	// ErrWiped says that the store is not the one that was opened, or has
+	// lost what it had acknowledged: it was emptied, replaced, or set back to
+	// an older state. Nothing was written, unless the error is ErrUnknown too,
+	// and nothing that was read may be believed.
+	ErrWiped = errors.New("durable: store was wiped or replaced")
+
+	// ErrFencedOut says that the fence of a batch did not hold: the writer was
+	// declared dead. Nothing was written.
+	ErrFencedOut = errors.New("durable: writer is fenced out")
 )
 
 // An Ack waits for a committed batch to be durable.
@@ -128,8 +144,9 @@ type Store interface {
 	// Commit does b atomically. When it returns without error the batch is
 	// decided and ordered: later Loads and Commits see it. It is durable when
 	// the Ack says so. The error is *Conflict, ErrFull, ErrUnavailable,
-	// ErrUnknown, ErrDamaged, ErrLimit or ErrClosed, possibly wrapped. A ctx
-	// that is done before anything was written gives ErrUnavailable.
+	// ErrUnknown, ErrDamaged, ErrLimit, ErrWiped, ErrFencedOut or ErrClosed,
+	// possibly wrapped. A ctx that is done before anything was written gives
+	// ErrUnavailable.
 	//
 	// Commit keeps no reference to b or its Values after it returns.
 	Commit(ctx context.Context, b *Batch) (Ack, error)

@@ -46,6 +46,12 @@ func (b *Batch) Validate() error {
 		}
 		total += len(w.Key) + len(w.Name) + len(w.Value)
 	}
+	if b.Fence.Key != "" {
+		if err := ValidateKey(b.Fence.Key); err != nil {
+			return err
+		}
+		total += len(b.Fence.Key)
+	}
 	for _, key := range b.Forget {
 		if err := ValidateKey(key); err != nil {
 			return err

@@ -163,6 +163,9 @@ func (s *Store) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, erro
 	if err := b.Validate(); err != nil {
 		return nil, err
 	}
+	if b.Fence.Key != "" {
+		return durable.CommitFenced(ctx, b, s.Commit)
+	}
 	if s.hooks.Commit != nil {
 		if err := s.hooks.Commit(b); err != nil {
 			return nil, err

@@ -43,6 +43,9 @@ func (s *Store) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, erro
 	if err := b.Validate(); err != nil {
 		return nil, err
 	}
+	if b.Fence.Key != "" {
+		return durable.CommitFenced(ctx, b, s.Commit)
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("%w: %w", durable.ErrUnavailable, err)
 	}

@@ -100,6 +100,41 @@ func testForget(t *testing.T, sub Subject) {
 	expect(t, s, "big", 1, "only", "v")
 }
 
+// A batch whose fence does not hold writes nothing, whatever else is wrong with it.
+func testFence(t *testing.T, sub Subject) {
+	s := sub.open(t)
+	do(t, s, writes(put("gateway/1", "", "alive"), put("g", "", "1")))
+	fence := durable.Check{Key: "gateway/1", Version: 1}
+	b := durable.Batch{Checks: []durable.Check{{Key: "g", Version: 1}}, Writes: []durable.Write{put("g", "", "2")}, Fence: fence}
+	do(t, s, b)
+	expect(t, s, "g", 2, "", "2")
+	var c *durable.Conflict
+	if err := try(s, b); !errors.As(err, &c) || len(c.Groups) != 1 || c.Groups[0].Key != "g" {
+		t.Fatalf("a check that fails behind a fence that holds: %v", err)
+	}
+	do(t, s, writes(put("gateway/1", "", "dead")))
+	if err := try(s, b); !errors.Is(err, durable.ErrFencedOut) {
+		t.Fatalf("fenced out, and a check fails: %v", err)
+	}
+	b.Checks[0].Version = 2
+	if err := try(s, b); !errors.Is(err, durable.ErrFencedOut) {
+		t.Fatalf("fenced out: %v", err)
+	}
+	expect(t, s, "g", 2, "", "2")
+	do(t, s, durable.Batch{Forget: []string{"gateway/1"}})
+	b.Fence.Version = 2
+	if err := try(s, b); !errors.Is(err, durable.ErrFencedOut) {
+		t.Fatalf("a fence that does not exist any more: %v", err)
+	}
+	// A gateway may write its own record.
+	do(t, s, durable.Batch{Writes: []durable.Write{put("gateway/1", "", "a")}, Fence: durable.Check{Key: "gateway/1"}})
+	expect(t, s, "gateway/1", 1, "", "a")
+	b.Fence.Key = strings.Repeat("x", durable.MaxKey+1)
+	if err := try(s, b); !errors.Is(err, durable.ErrLimit) {
+		t.Fatalf("a fence with a long key: %v", err)
+	}
+}
+
 // Values of every size come back as they were, whichever size they replace.
 func testValues(t *testing.T, sub Subject) {
 	s := sub.open(t)

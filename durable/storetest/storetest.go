@@ -41,6 +41,7 @@ func Run(t *testing.T, sub Subject) {
 		{"Conflict", testConflict},
 		{"Writes", testWrites},
 		{"Forget", testForget},
+		{"Fence", testFence},
 		{"Values", testValues},
 		{"Keys", testKeys},
 		{"Limits", testLimits},
