@@ -154,6 +154,8 @@ var (
 	ErrRetryUncachedReply = rules.ErrRetryUncachedReply
 	ErrBadSeqid           = rules.ErrBadSeqid
 	ErrTooSmall           = rules.ErrTooSmall
+	ErrTooManyOps         = rules.ErrTooManyOps
+	ErrRequestTooBig      = rules.ErrRequestTooBig
 	ErrResource           = rules.ErrResource
 	ErrDelay              = rules.ErrDelay
 	ErrConnNotBound       = rules.ErrConnNotBound
@@ -213,6 +215,11 @@ type SequenceArgs struct {
 	Highest   uint32
 	CacheThis bool
 	Checksum  uint64 // of the COMPOUND's body: tells a retry from another request
+
+	// What the COMPOUND takes, which the session limits: operations with
+	// SEQUENCE, and bytes.
+	Operations   uint32
+	RequestBytes uint32
 }
 
 // ChannelAttrs are channel_attrs4 without RDMA.

@@ -51,6 +51,8 @@ type membership struct {
 	// serves is until when this gateway may serve, by Node.clock.
 	serves atomic.Int64
 
+	beating turn // one beat at a time
+
 	deposed chan struct{} // closed when another gateway declared this one dead
 	once    sync.Once
 
@@ -69,6 +71,7 @@ type peer struct {
 }
 
 func (m *membership) init() {
+	m.beating = newTurn()
 	m.deposed = make(chan struct{})
 	m.peers = make(map[string]*peer)
 	m.seen = make(map[string]int64)
@@ -147,16 +150,16 @@ func (n *Node) membersLoop(ctx context.Context) {
 	tick := time.NewTicker(n.cfg.GatewayLease / 5)
 	defer tick.Stop()
 	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 		try, cancel := context.WithTimeout(ctx, n.cfg.GatewayLease)
 		err := n.beat(try)
 		cancel()
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrFenced) {
 			n.log.Warn("gateway lease not renewed", "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
 		}
 	}
 }
@@ -164,6 +167,10 @@ func (n *Node) membersLoop(ctx context.Context) {
 // beat is one turn of membersLoop: renew, carry out what ended elsewhere, look
 // after the others.
 func (n *Node) beat(ctx context.Context) error {
+	if err := n.members.beating.take(ctx); err != nil {
+		return err
+	}
+	defer n.members.beating.give()
 	if err := n.carryOut(ctx); err != nil {
 		return err
 	}

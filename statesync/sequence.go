@@ -8,7 +8,8 @@ import "context"
 // reply was not kept: it runs (again).
 //
 // The errors are ErrBadSession, ErrBadSlot, ErrBadHighSlot, ErrSeqMisordered,
-// ErrSeqFalseRetry, ErrDelay, and that of ctx.
+// ErrSeqFalseRetry, ErrTooManyOps, ErrRequestTooBig, ErrDelay, and that of ctx.
+// The slot is then as it was.
 func (n *Node) Sequence(ctx context.Context, a *SequenceArgs, c Compound) (*Request, error) {
 	n.stats.requests.Add(1)
 	s := n.sessions.get(a.Session)
@@ -27,6 +28,12 @@ func (n *Node) Sequence(ctx context.Context, a *SequenceArgs, c Compound) (*Requ
 	}
 	if s.client.gone.Load() {
 		return nil, ErrBadSession
+	}
+	switch {
+	case a.Operations > s.info.Fore.MaxOps:
+		return nil, ErrTooManyOps
+	case a.RequestBytes > s.info.Fore.MaxRequest:
+		return nil, ErrRequestTooBig
 	}
 	n.renew(s.client)
 	r := &Request{

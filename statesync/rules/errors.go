@@ -40,6 +40,8 @@ var (
 	ErrSeqFalseRetry      = errors.New("sequence false retry")
 	ErrRetryUncachedReply = errors.New("retry of a reply that was not kept")
 	ErrBadSeqid           = errors.New("bad owner sequence")
+	ErrTooManyOps         = errors.New("more operations than the session allows")
+	ErrRequestTooBig      = errors.New("request larger than the session allows")
 	ErrTooSmall           = errors.New("channel attributes too small")
 	ErrResource           = errors.New("limit reached")
 	ErrDelay              = errors.New("try again later")
