@@ -180,6 +180,7 @@ func opSequence(c *compound) nfs4.Status {
 	// SEQUENCE itself is left out: a client that sends a request again may say
 	// another highest slot (Linux encodes it anew).
 	args.Checksum = c.checksum(c.r.Offset())
+	args.Operations, args.RequestBytes = uint32(c.nops), uint32(len(c.call.Body))
 	c.cacheThis = args.CacheThis
 	req, err := c.srv.node.Sequence(c.ctx, &args, c)
 	if err != nil {
@@ -191,12 +192,6 @@ func opSequence(c *compound) nfs4.Status {
 		return c.status
 	}
 	fore := &req.Session.Fore
-	switch {
-	case uint32(c.nops) > fore.MaxOps:
-		return nfs4.ErrTooManyOps
-	case len(c.call.Body) > int(fore.MaxRequest):
-		return nfs4.ErrReqTooBig
-	}
 	c.maxReply = int(fore.MaxReply) - rpcReplyHeader
 	if args.CacheThis {
 		c.maxReply = min(c.maxReply, int(fore.MaxCached))

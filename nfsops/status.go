@@ -77,6 +77,8 @@ var statusTable = []struct {
 	{statesync.ErrRetryUncachedReply, nfs4.ErrRetryUncachedRep},
 	{statesync.ErrBadSeqid, nfs4.ErrBadSeqid},
 	{statesync.ErrTooSmall, nfs4.ErrTooSmall},
+	{statesync.ErrTooManyOps, nfs4.ErrTooManyOps},
+	{statesync.ErrRequestTooBig, nfs4.ErrReqTooBig},
 	{statesync.ErrDelay, nfs4.ErrDelay},
 	{statesync.ErrConnNotBound, nfs4.ErrConnNotBoundToSession},
 	{statesync.ErrBackchannelBusy, nfs4.ErrBackChanBusy},
