@@ -27,6 +27,7 @@ func (c *Config) check(problems *Problems) {
 	if len(c.Admin) > 107 {
 		problems.add("admin", "%s is too long for a socket: at most 107 bytes", c.Admin)
 	}
+	c.checkCluster(problems)
 	for _, e := range c.Exports {
 		e.check(c, problems)
 	}
@@ -38,6 +39,30 @@ func (c *Config) check(problems *Problems) {
 			if e.FSID != 0 && e.FSID == other.FSID {
 				problems.add(e.at("fsid"), "%s and %s have the same fsid %d", e.Path, other.Path, e.FSID)
 			}
+		}
+	}
+}
+
+// checkCluster completes and checks what is about several gateways.
+func (c *Config) checkCluster(problems *Problems) {
+	if c.Name == "" {
+		c.Name = "gateway"
+		if c.Shared() {
+			host, err := os.Hostname()
+			if err == nil {
+				err = nameValue{&c.Name}.Set(host)
+			}
+			if err != nil {
+				problems.add("name", "a gateway among several needs a name; the host's cannot be used: %v", err)
+			}
+		}
+	}
+	if !c.Shared() && c.FenceHook != "" {
+		problems.add("fence-hook", "without a shared store there is no other gateway")
+	}
+	for _, e := range c.Exports {
+		if c.Shared() && e.Billy != "" {
+			problems.add(e.at("billy"), "several gateways cannot serve the same files through go-billy: each would give them other handles")
 		}
 	}
 }

@@ -33,7 +33,19 @@ type Config struct {
 	LogFormat   string
 	Limits      Limits
 	CreatedFrom string // the file, or empty
+
+	// Of a gateway among several.
+	Name          string
+	Store         string // URL of the shared store; empty: embedded in State
+	StateDomain   string
+	GatewayLease  time.Duration
+	AllowVolatile bool
+	FenceHook     string // shell command, or empty
+	Proxies       []netip.Prefix
 }
+
+// Shared says that other gateways use the same state.
+func (c *Config) Shared() bool { return c.Store != "" }
 
 // An Export is one served file system.
 type Export struct {
@@ -97,6 +109,9 @@ func Default() *Config {
 		DrainTime: 30 * time.Second,
 		LogLevel:  "info",
 		LogFormat: "text",
+
+		StateDomain:  "default",
+		GatewayLease: 5 * time.Second,
 		Limits: Limits{
 			RequestsPerConnection: 256,
 			FirstCall:             30 * time.Second,

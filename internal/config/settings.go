@@ -40,6 +40,20 @@ var top = []setting[Config]{
 		func(c *Config) value { return choiceValue{&c.LogLevel, []string{"debug", "info", "warn", "error"}} }},
 	{"log-format", "FORMAT", "text or json",
 		func(c *Config) value { return choiceValue{&c.LogFormat, []string{"text", "json"}} }},
+	{"name", "NAME", "what this gateway is called among several: each another name, and the same after a restart; default the host's name",
+		func(c *Config) value { return nameValue{&c.Name} }},
+	{"store", "URL", "the Redis that several gateways share their state in: redis://[USER:PASSWORD@]HOST:PORT[/DB], rediss:// with TLS; default a store of its own in the state directory",
+		func(c *Config) value { return storeValue{&c.Store} }},
+	{"state-domain", "NAME", "which gateways belong together, where one Redis serves several clusters",
+		func(c *Config) value { return nameValue{&c.StateDomain} }},
+	{"gateway-lease", "TIME", "how long after the store heard of a gateway for the last time the others take over what it was doing, 500ms to 1m; the same on all gateways",
+		func(c *Config) value { return durationValue{&c.GatewayLease, 500 * time.Millisecond, time.Minute} }},
+	{"allow-volatile-store", "", "serve although the Redis may lose what it acknowledged: clients then lose opens and locks with it",
+		func(c *Config) value { return flagValue{&c.AllowVolatile} }},
+	{"fence-hook", "COMMAND", "run by /bin/sh before another gateway is declared dead, with its name in $HOLDFAST_GATEWAY: must cut it off from the files, and fail if it could not",
+		func(c *Config) value { return textValue{&c.FenceHook} }},
+	{"proxy-protocol", "NET", "the balancers' addresses or networks: connections from there must begin with the PROXY protocol, version 2, and count as the client's own",
+		func(c *Config) value { return networksValue{&c.Proxies} }},
 }
 
 // perExport are the settings of one entry of "exports".

@@ -1,9 +1,11 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -208,5 +210,34 @@ func (v networksValue) Set(s string) error {
 		}
 		*v.p = append(*v.p, p)
 	}
+	return nil
+}
+
+// nameValue is a name that is good in keys, addresses of the log and shells.
+type nameValue struct{ p *string }
+
+func (v nameValue) String() string { return *v.p }
+func (v nameValue) Set(s string) error {
+	fits := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_.", r)
+	}
+	if len(s) < 1 || len(s) > 64 || strings.ContainsFunc(s, func(r rune) bool { return !fits(r) }) {
+		return fmt.Errorf("%q is not allowed here: 1 to 64 letters, digits, and - _ .", s)
+	}
+	*v.p = s
+	return nil
+}
+
+// storeValue is the URL of a Redis. What is wrong is said without the URL: it may
+// hold a password.
+type storeValue struct{ p *string }
+
+func (v storeValue) String() string { return *v.p }
+func (v storeValue) Set(s string) error {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.Scheme != "redis" && u.Scheme != "rediss" {
+		return errors.New("the store must be redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS")
+	}
+	*v.p = s
 	return nil
 }
