@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"holdfast/export/posix"
 	"holdfast/gateway/admin"
 	"holdfast/internal/config"
 )
@@ -43,6 +44,9 @@ leaves at once.`,
 			if dir = args[0]; dir == "" {
 				return errors.New("DIR is empty")
 			}
+		}
+		if err := posix.PrepareProcess(); err != nil {
+			return err
 		}
 		cfg, err := flags.Config(dir)
 		if err != nil {
