@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -199,6 +200,28 @@ func (s *Server) Addrs() []net.Addr {
 		addrs[i] = l.Addr()
 	}
 	return addrs
+}
+
+// Sockets returns duplicates of the listening sockets, which stay open when the
+// Server closes its own: clients that connect meanwhile wait for whoever
+// takes them over. The caller closes them.
+func (s *Server) Sockets() ([]*os.File, error) {
+	var all []*os.File
+	for _, l := range s.listeners {
+		tcp, ok := l.(*net.TCPListener)
+		if !ok {
+			continue
+		}
+		f, err := tcp.File()
+		if err != nil {
+			for _, f := range all {
+				f.Close()
+			}
+			return nil, err
+		}
+		all = append(all, f)
+	}
+	return all, nil
 }
 
 // Serve serves until Drain or Close is called, and returns nil then. It is called

@@ -79,6 +79,11 @@ type Service struct {
 	Lease   string    `json:"lease"`
 	Exports []Export  `json:"exports"`
 	Notes   []string  `json:"notes,omitempty"` // what the administrator should know
+
+	// Of a gateway among several.
+	Name         string `json:"name,omitempty"`
+	Store        string `json:"store,omitempty"`
+	GatewayLease string `json:"gateway_lease,omitempty"`
 }
 
 // An Export is one served file system.
