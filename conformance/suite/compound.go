@@ -123,17 +123,18 @@ func compObsolete(e *Env) {
 
 // needFH are operations that need a current filehandle, with harmless
 // arguments.
-func needFH(minor uint32) []client.Op {
+func needFH(minor uint32, clientID uint64) []client.Op {
+	o := client.Owner{ClientID: clientID, Name: "o"}
 	anon := nfs4.AnonymousStateid
 	ops := []client.Op{
 		client.Access(1), client.Close(0, anon), client.Commit(0, 0),
 		client.Create(client.CreateArgs{Type: nfs4.TypeDir, Name: "x"}),
 		client.GetAttr(nfs4.AttrType), client.GetFH(),
 		client.Lock(client.LockArgs{Type: nfs4.ReadLT, Length: 1, LockStateid: anon}),
-		client.LockT(nfs4.ReadLT, 0, 1, client.Owner{}),
+		client.LockT(nfs4.ReadLT, 0, 1, o),
 		client.LockU(nfs4.ReadLT, 0, anon, 0, 1),
 		client.Lookup("x"), client.LookupP(), client.NVerify(new(client.Attrs).SetSize(1)),
-		client.Open(client.OpenArgs{Access: 1, Name: "x"}),
+		client.Open(client.OpenArgs{Access: 1, Owner: o, Name: "x"}),
 		client.OpenDowngrade(anon, 0, 1, 0),
 		client.Read(anon, 0, 1), client.ReadDir(client.ReadDirArgs{MaxCount: 4096}), client.ReadLink(),
 		client.Remove("x"), client.SaveFH(), client.SecInfo("x"),
@@ -152,7 +153,7 @@ func needFH(minor uint32) []client.Op {
 }
 
 func compNoFH(e *Env) {
-	for _, op := range needFH(e.Minor) {
+	for _, op := range needFH(e.Minor, e.Client().ClientID) {
 		ok := is(nfs4.ErrNoFileHandle)
 		if op.Num >= nfs4.OpAllocate { // what is optional may be refused first
 			ok = append(ok, nfs4.ErrNotSupp)

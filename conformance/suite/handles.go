@@ -292,7 +292,7 @@ func xdrTests() []Test {
 // anyOps are one of each operation that takes arguments, on a file and a
 // directory that exist.
 func (e *Env) anyOps() []client.Op {
-	ops := needFH(e.Minor)
+	ops := needFH(e.Minor, e.Client().ClientID)
 	if e.Minor > 0 {
 		ops = append(ops, client.TestStateid(nfs4.Stateid{}), client.FreeStateid(nfs4.Stateid{}), client.ReclaimComplete(false))
 	}

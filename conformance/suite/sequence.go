@@ -178,20 +178,19 @@ func seqReqTooBig(e *Env) {
 }
 
 func seqRepTooBig(e *Env) {
-	dir := e.Dir()
-	fh := e.Closed(e.Client(), dir, "f", strings.Repeat("x", 16384))
-	c := e.small(8192, 4096, 1024)
-	e.Expect(e.Do(c, client.PutFH(fh), client.Read(nfs4.AnonymousStateid, 0, 16384)), is(nfs4.ErrRepTooBig))
-	e.OK(c, client.PutFH(fh), client.Read(nfs4.AnonymousStateid, 0, 100))
+	// READLINK cannot be shortened as READ can.
+	fh := e.symlink(e.Client(), e.Dir(), "s", strings.Repeat("x/", 2000))
+	c := e.small(8192, 2048, 1024)
+	e.Expect(e.Do(c, client.PutFH(fh), client.ReadLink()), is(nfs4.ErrRepTooBig))
+	e.OK(c, client.PutFH(fh), client.GetAttr(nfs4.AttrSize))
 }
 
 func seqRepTooBigToCache(e *Env) {
-	dir := e.Dir()
-	fh := e.Closed(e.Client(), dir, "f", strings.Repeat("x", 16384))
+	fh := e.symlink(e.Client(), e.Dir(), "s", strings.Repeat("x/", 2000))
 	c := e.small(8192, 65536, 1024)
 	sl := c.Session.Acquire()
-	e.Expect(e.reply(sl.Do(true, client.PutFH(fh), client.Read(nfs4.AnonymousStateid, 0, 16384))), is(nfs4.ErrRepTooBigToCache))
-	e.Expect(e.reply(sl.Do(false, client.PutFH(fh), client.Read(nfs4.AnonymousStateid, 0, 16384))), is(nfs4.OK))
+	e.Expect(e.reply(sl.Do(true, client.PutFH(fh), client.ReadLink())), is(nfs4.ErrRepTooBigToCache))
+	e.Expect(e.reply(sl.Do(false, client.PutFH(fh), client.ReadLink())), is(nfs4.OK))
 }
 
 func seqSlots(e *Env) {
@@ -316,7 +315,8 @@ func seqReplayAll(e *Env) {
 		{client.PutFH(dir), client.SaveFH(), client.Rename("link", "renamed")},
 		{client.PutFH(dir), client.Remove("renamed")},
 		{client.PutFH(fh), client.SetAttr(nfs4.AnonymousStateid, new(client.Attrs).SetMode(0o600)), client.GetAttr(nfs4.AttrChange)},
-		{client.PutFH(dir), client.Open(client.OpenArgs{Access: 3, Owner: o, How: nfs4.OpenCreate, Mode: nfs4.CreateGuarded, Name: "new"}), client.GetFH()},
+		{client.PutFH(dir), client.Open(client.OpenArgs{Access: 1, Owner: o, How: nfs4.OpenCreate, Mode: nfs4.CreateGuarded, Name: "new"}), client.GetFH()},
+		{client.PutFH(dir), client.Open(client.OpenArgs{Access: 3, Owner: o, Name: "new"}), client.GetFH()},
 	} {
 		p, q := e.twice(sl, c.Conn(), other, true, step...)
 		e.Expect(p, is(nfs4.OK))
