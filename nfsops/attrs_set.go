@@ -32,11 +32,6 @@ type settable struct {
 	haveACL       bool
 }
 
-// makeArgs returns what Make is given for an object of type t.
-func (s *settable) makeArgs(t export.FileType) export.MakeArgs {
-	return export.MakeArgs{Type: t, Set: s.set, Umask: s.umask}
-}
-
 // decodeSettable reads a fattr4 to be set: the createattrs of an operation that
 // creates, or the obj_attributes of SETATTR. The current filehandle tells which
 // attributes are supported. All of the fattr4 is read, whatever the status; the first
