@@ -239,10 +239,5 @@ func (g *Guest) Mount(tb testing.TB, s *Server, options string) string {
 // MountAt is Mount at another folder, which it makes.
 func (g *Guest) MountAt(tb testing.TB, s *Server, at, options string) string {
 	tb.Helper()
-	host := s.Addr.String()
-	if s.Addr.Is6() {
-		host = "[" + host + "]"
-	}
-	g.Run(tb, fmt.Sprintf("mkdir -p %s; mount -t nfs -o %s '%s:%s' %s", at, options, host, s.Root, at))
-	return at
+	return g.MountFrom(tb, s.Addr, s.Root, at, options)
 }

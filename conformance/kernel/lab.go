@@ -35,6 +35,7 @@ type Lab struct {
 	mu      sync.Mutex // guards the counters below; nothing is called with it held
 	guests  int
 	servers int
+	back    bool // br1 is there
 }
 
 const (

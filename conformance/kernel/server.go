@@ -176,17 +176,7 @@ func (s *Server) end(sig syscall.Signal) {
 }
 
 // Log returns the end of what the server wrote.
-func (s *Server) Log() string {
-	text, err := os.ReadFile(s.log)
-	if err != nil {
-		return err.Error()
-	}
-	const most = 16 << 10
-	if len(text) > most {
-		text = text[len(text)-most:]
-	}
-	return string(text)
-}
+func (s *Server) Log() string { return tail(s.log) }
 
 // Holdfast runs this project's gateway.
 type Holdfast struct {
