@@ -55,7 +55,7 @@ type worker struct {
 
 	sequence, getattr, lookup        *client.Prepared
 	open, close_, lock, unlock       *client.Prepared
-	create, write, remove            *client.Prepared
+	create, remove                   *client.Prepared
 	read4k, write4k, read1m, write1m *client.Prepared
 }
 
