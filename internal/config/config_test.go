@@ -173,7 +173,7 @@ func TestMistakes(t *testing.T) {
 		{"state inside", "", "TMP/a", []string{"--state=TMP/a/state"}, []string{"DIR: the state directory TMP/a/state is inside the export TMP/a"}},
 		{"state default inside", "", "TMP", []string{"--state=TMP/state"}, []string{"DIR: the state directory TMP/state is inside the export TMP"}},
 		{"no such store", "", "TMP/a", []string{"--store=http://u:secret@host:1/", "--name=a/b", "--gateway-lease=1ms", "--proxy-protocol=balancer"}, []string{
-			`--store: the store must be redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS`,
+			`--store: the store must be redis://HOST:PORT, rediss:// for TLS, or redis+sentinel://HOST,HOST/MASTER`,
 			`--name: "a/b" is not allowed here: 1 to 64 letters, digits, and - _ .`,
 			`--gateway-lease: "1ms" is not allowed here: a duration of 500ms to 1m, such as 90s or 2m`,
 			`--proxy-protocol: "balancer" is not allowed here: an address or a network`,

@@ -42,7 +42,7 @@ var top = []setting[Config]{
 		func(c *Config) value { return choiceValue{&c.LogFormat, []string{"text", "json"}} }},
 	{"name", "NAME", "what this gateway is called among several: each another name, and the same after a restart; default the host's name",
 		func(c *Config) value { return nameValue{&c.Name} }},
-	{"store", "URL", "the Redis that several gateways share their state in: redis://[USER:PASSWORD@]HOST:PORT[/DB], rediss:// with TLS; default a store of its own in the state directory",
+	{"store", "URL", "the Redis that several gateways share their state in: redis://[USER:PASSWORD@]HOST[:PORT], rediss:// with TLS, redis+sentinel://HOST,HOST/MASTER; default a store of its own in the state directory",
 		func(c *Config) value { return storeValue{&c.Store} }},
 	{"state-domain", "NAME", "which gateways belong together, where one Redis serves several clusters",
 		func(c *Config) value { return nameValue{&c.StateDomain} }},

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -228,15 +227,15 @@ func (v nameValue) Set(s string) error {
 	return nil
 }
 
-// storeValue is the URL of a Redis. What is wrong is said without the URL: it may
-// hold a password.
+// storeValue is the URL of a Redis, of which only the beginning is checked here.
+// What is wrong is said without the URL: it may hold a password.
 type storeValue struct{ p *string }
 
 func (v storeValue) String() string { return *v.p }
 func (v storeValue) Set(s string) error {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.Scheme != "redis" && u.Scheme != "rediss" {
-		return errors.New("the store must be redis://[USER:PASSWORD@]HOST:PORT[/DB], or rediss:// for TLS")
+	scheme, rest, _ := strings.Cut(s, "://")
+	if rest == "" || !slices.Contains([]string{"redis", "rediss", "redis+sentinel", "rediss+sentinel"}, scheme) {
+		return errors.New("the store must be redis://HOST:PORT, rediss:// for TLS, or redis+sentinel://HOST,HOST/MASTER")
 	}
 	*v.p = s
 	return nil
