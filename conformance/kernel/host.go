@@ -165,7 +165,7 @@ func (p *Process) Start(tb testing.TB) {
 		tb.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command("nsenter", append([]string{"--net=/run/netns/" + p.Host.netns, "--"}, p.Argv...)...)
+	cmd := p.Host.Command(p.Argv[0], p.Argv[1:]...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.Dir = p.Dir
 	if err := p.Host.lab.launch.start(cmd); err != nil {
@@ -246,4 +246,9 @@ func (g *Guest) MountFrom(tb testing.TB, addr netip.Addr, path, at, options stri
 	}
 	g.Run(tb, fmt.Sprintf("mkdir -p %s; mount -t nfs -o %s '%s:%s' %s", at, options, host, path, at))
 	return at
+}
+
+// Command returns a command that will run on the host.
+func (h *Host) Command(name string, args ...string) *exec.Cmd {
+	return exec.Command("nsenter", append([]string{"--net=/run/netns/" + h.netns, "--", name}, args...)...)
 }

@@ -24,7 +24,8 @@ func kills(t *testing.T) int {
 
 // TestKill kills the gateway (SIGKILL) in the midst of each load and starts it again at once. To the clients nothing may have
 // happened but a lost connection: no load sees an error or wrong data, a byte-range lock stays where it is while another
-// client tries to take it all the time, and no client introduces itself again or reclaims anything.
+// client tries to take it all the time, and no client introduces itself again or reclaims anything. The same when the gateway
+// is asked to leave (SIGTERM) and started again.
 func TestKill(t *testing.T) {
 	if peer != "" {
 		t.Skip("only Holdfast promises that a killed server costs its clients a reconnect and nothing else")
@@ -41,42 +42,70 @@ func TestKill(t *testing.T) {
 			t.Fatalf("the counters do not show how the clients introduced themselves: %v; %v", beforeA, beforeB)
 		}
 
-		done, longest := 0, time.Duration(0)
+		done := 0
 		each := (kills(t) + len(loads) - 1) / len(loads)
 		for _, l := range loads {
 			t.Run(l.name, func(t *testing.T) {
 				stop := "stop-" + strconv.Itoa(done)
 				jobs := l.start(t, s, l.script(l.dir(t, s), stop))
-				for range each {
-					jobs[0].Drain()
-					jobs[0].Expect(t, "begin")
+				for i := range each {
+					for _, job := range jobs {
+						job.Expect(t, "begin")
+					}
 					// Anywhere in the round; the point is chance, nothing waits for it.
-					time.Sleep(rand.N(700 * time.Millisecond))
-					killed := time.Now()
+					time.Sleep(rand.N(600 * time.Millisecond))
+					if i == each-1 {
+						s.a.Post(t, stop) // the round that runs is the last one
+						s.b.Post(t, stop)
+					}
 					s.srv.Kill(t)
+					if i%3 == 2 {
+						// Long enough for the clients to be refused a connection, too.
+						time.Sleep(rand.N(700 * time.Millisecond))
+					}
 					s.srv.Start(t)
 					for _, job := range jobs {
 						job.Drain()
 					}
+					if i == each-1 {
+						break
+					}
 					for _, job := range jobs {
 						job.Expect(t, "end")
 					}
-					longest = max(longest, time.Since(killed))
-					done++
 				}
-				s.a.Post(t, stop)
-				s.b.Post(t, stop)
 				for _, job := range jobs {
 					job.Wait(t)
 				}
+				done += each
 			})
 			if t.Failed() {
 				break // what follows would only tell the same again, at length
 			}
 		}
 
+		t.Run("asked to leave", func(t *testing.T) {
+			l := loads[0]
+			l.name = "leaving"
+			jobs := l.start(t, s, l.script(l.dir(t, s), "stop-leaving"))
+			for range 3 {
+				s.srv.Stop(t)
+				s.srv.Start(t)
+				done++
+				for _, job := range jobs {
+					job.Drain()
+					job.Expect(t, "end")
+				}
+			}
+			s.a.Post(t, "stop-leaving")
+			s.b.Post(t, "stop-leaving")
+			for _, job := range jobs {
+				job.Wait(t)
+			}
+		})
+
 		s.b.Post(t, "stop-watch")
-		t.Logf("%d kills, longest wait for the end of a round %v; the lock: %s", done, longest.Round(time.Millisecond), watcher.Wait(t))
+		t.Logf("%d restarts; the lock: %s", done, watcher.Wait(t))
 		s.b.Run(t, `same "w 100 100" "$(nfstool getlk `+dir+`/f w 0 0)" "the lock after all kills"`)
 		afterA, afterB := s.a.Counters(t, s.mnt), s.b.Counters(t, s.mnt)
 		t.Logf("client a: %v", afterA)
@@ -87,7 +116,7 @@ func TestKill(t *testing.T) {
 			t.Errorf("client b had to recover: %v", ops)
 		}
 		if n := afterA.Connects - beforeA.Connects; n < done {
-			t.Errorf("client a reconnected %d times after %d kills: were they noticed?", n, done)
+			t.Errorf("client a reconnected %d times after %d restarts: were they noticed?", n, done)
 		}
 		quiet(t, s.a)
 		quiet(t, s.b)

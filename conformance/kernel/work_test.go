@@ -181,7 +181,7 @@ func makeInputs(t *testing.T, lab string) {
 	}
 	// Sizes from empty to some hundred KiB, most of them small, as in a source tree.
 	tree := filepath.Join(lab, "tree")
-	for i := range 1200 {
+	for i := range 640 {
 		size := int(random.Uint64() % 12000)
 		switch {
 		case i%50 == 0:
@@ -197,7 +197,7 @@ func makeInputs(t *testing.T, lab string) {
 	repo := filepath.Join(lab, "repo")
 	git := `git -c user.name=t -c user.email=t@t -C ` + repo
 	for commit := range 3 {
-		for i := range 150 {
+		for i := range 60 {
 			write(fmt.Sprintf("%s/file%d", repo, i*(commit+1)), 2000)
 		}
 		hostRun(t, "sh", "-c", `git init -q `+repo+` && `+git+` add . && `+git+` commit -q -m commit`)
