@@ -324,7 +324,10 @@ func (c *compound) checksum(from int) uint64 {
 	if len(b) > enough {
 		b = b[:enough]
 	}
-	return xxhash.Sum64(b) ^ n*0x9e3779b97f4a7c15
+	// Who asks is part of the request: nobody gets the reply of another user
+	// (RFC 8881 §2.10.6.1.3.1).
+	who := uint64(c.call.Flavor)<<32 | uint64(c.caller().UID)
+	return xxhash.Sum64(b) ^ n*0x9e3779b97f4a7c15 ^ who*0xc2b2ae3d27d4eb4f
 }
 
 // admit must be called by each operation whose second run would not be

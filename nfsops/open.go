@@ -239,14 +239,18 @@ func (c *compound) dirChange(d *export.DirChange) {
 	}
 }
 
-// openState commits the open and encodes its result. file may be nil; it is
-// kept or closed.
-func (c *compound) openState(a *openArgs, turn *statesync.Turn, o *object, file export.File, d export.DirChange, set nfs4.Bitmap) nfs4.Status {
-	args := statesync.OpenArgs{
+// openStateArgs is what the shared state must know of an OPEN of object o.
+func (c *compound) openStateArgs(a *openArgs, o *object) *statesync.OpenArgs {
+	return &statesync.OpenArgs{
 		Client: a.client, Owner: a.owner, File: o.key(), Access: a.access, Deny: a.deny, Claim: a.claim,
 		UID: c.credsFor(o).UID,
 	}
-	err := c.srv.node.Open(c.ctx, c.req, turn, &args, func(res *statesync.OpenResult) {
+}
+
+// openState commits the open and encodes its result. file may be nil; it is
+// kept or closed.
+func (c *compound) openState(a *openArgs, turn *statesync.Turn, o *object, file export.File, d export.DirChange, set nfs4.Bitmap) nfs4.Status {
+	err := c.srv.node.Open(c.ctx, c.req, turn, c.openStateArgs(a, o), func(res *statesync.OpenResult) {
 		c.cur.copyFrom(o)
 		c.setStateid(res.Stateid)
 		c.succeed()
@@ -324,6 +328,9 @@ func (c *compound) openCreate(a *openArgs, turn *statesync.Turn) nfs4.Status {
 		}
 		existing.put(c, exp, h)
 		if a.mode == nfs4.CreateUnchecked && truncate && attr.Type == export.Regular && attr.Size != 0 {
+			if err := c.srv.node.TestOpen(c.ctx, c.req, turn, c.openStateArgs(a, &existing)); err != nil {
+				return nil, err
+			}
 			kind = evidenceTruncate
 			w := xdr.NewWriter([]byte{evidenceTruncate})
 			w.Opaque(existing.wire())

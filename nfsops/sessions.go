@@ -27,6 +27,7 @@ func opExchangeID(c *compound) nfs4.Status {
 	args.Owner = c.r.Opaque(nfs4.OpaqueLimit)
 	args.Flags = c.r.Uint32()
 	how := c.r.Uint32()
+	noAlgorithm := false
 	switch how {
 	case nfs4.SP4None:
 	case nfs4.SP4MachCred:
@@ -34,7 +35,9 @@ func opExchangeID(c *compound) nfs4.Status {
 	case nfs4.SP4SSV:
 		skipProtectOps(&c.r)
 		for range 2 { // hash and encryption algorithms
-			for range c.r.Count(16, 4) {
+			n := c.r.Count(16, 4)
+			noAlgorithm = noAlgorithm || n == 0
+			for range n {
 				c.r.Opaque(nfs4.OpaqueLimit)
 			}
 		}
@@ -59,6 +62,9 @@ func opExchangeID(c *compound) nfs4.Status {
 		// Possible only where the machine credential is RPCSEC_GSS (RFC 8881 §2.10.8.3).
 		return nfs4.ErrInval
 	case nfs4.SP4SSV:
+		if noAlgorithm {
+			return nfs4.ErrInval
+		}
 		return nfs4.ErrEncrAlgUnsupp
 	}
 	args.Remote = c.call.Remote.String()
@@ -272,6 +278,16 @@ func opBackchannelCtl(c *compound) nfs4.Status {
 		return nfs4.ErrBadXDR
 	}
 	return nfs4.OK
+}
+
+// opSetSSV is SET_SSV (RFC 8881 §18.47). No client has state protection by SSV.
+func opSetSSV(c *compound) nfs4.Status {
+	c.r.Opaque(nfs4.OpaqueLimit)
+	c.r.Opaque(nfs4.OpaqueLimit)
+	if c.r.Err() != nil {
+		return nfs4.ErrBadXDR
+	}
+	return nfs4.ErrInval
 }
 
 // opReclaimComplete is RECLAIM_COMPLETE (RFC 8881 §18.51).

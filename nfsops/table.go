@@ -87,6 +87,7 @@ func init() {
 		nfs4.OpBindConnToSession: opBindConnToSession,
 		nfs4.OpBackchannelCtl:    opBackchannelCtl,
 		nfs4.OpReclaimComplete:   opReclaimComplete,
+		nfs4.OpSetSSV:            opSetSSV,
 
 		nfs4.OpSetClientID:        opSetClientID,
 		nfs4.OpSetClientIDConfirm: opSetClientIDConfirm,

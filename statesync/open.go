@@ -45,6 +45,38 @@ func (n *Node) Open(ctx context.Context, req *Request, t *Turn, a *OpenArgs, enc
 	return n.run(ctx, x)
 }
 
+// TestOpen returns the error that Open would, without opening: an OPEN that
+// truncates must know before it does. What comes between the two is found by
+// Open.
+func (n *Node) TestOpen(ctx context.Context, req *Request, t *Turn, a *OpenArgs) error {
+	if err := n.mayOpen(req, a); err != nil {
+		return err
+	}
+	owner := a.Client
+	if req.client != nil {
+		owner = req.client.id
+	}
+	other := n.newOther(n.file(a.File), owner, false)
+	for {
+		var conflict error
+		if err := n.view(ctx, a.File, func(st *rules.File) {
+			_, _, conflict = st.Open(&rules.OpenRequest{
+				Client: owner, Owner: a.Owner, Access: a.Access, Deny: a.Deny, UID: a.UID,
+				Unconfirmed: t.unconfirmedOwner(), NewOther: other,
+			}, n.dead)
+		}); err != nil {
+			return err
+		}
+		late, err := n.giveWay(ctx, inTheWay(conflict))
+		if err != nil {
+			return err
+		}
+		if !late {
+			return conflict
+		}
+	}
+}
+
 // fresh runs a rule that makes a stateid, again if it happens to be one that is
 // there.
 func fresh(rule func() (*rules.Delta, error)) (d *rules.Delta, err error) {
