@@ -138,6 +138,9 @@ func shareTruncate(e *Env) {
 	e.Must(err)
 	_, err = e.create(c, dir, client.OpenArgs{Access: 2, Name: "f", Attrs: new(client.Attrs).SetSize(0)})
 	e.Err(err, nfs4.ErrShareDenied)
+	if got := e.Attrs(c, fh, nfs4.AttrSize).Size(); got != 8 {
+		e.Fatalf("the refused OPEN cut the file to %d bytes", got)
+	}
 	// Opening for reading with size 0 cuts the file as well: also denied.
 	_, err = e.create(c, dir, client.OpenArgs{Access: 1, Name: "f", Attrs: new(client.Attrs).SetSize(0)})
 	e.Err(err, nfs4.ErrShareDenied, nfs4.ErrLocked, nfs4.ErrInval, nfs4.ErrAccess)
