@@ -331,6 +331,11 @@ func (c *compound) openCreate(a *openArgs, turn *statesync.Turn) nfs4.Status {
 			if err := c.srv.node.TestOpen(c.ctx, c.req, turn, c.openStateArgs(a, &existing)); err != nil {
 				return nil, err
 			}
+			if a.access&nfs4.ShareAccessWrite == 0 { // it writes all the same
+				if err := c.srv.node.ConflictsWithDeny(c.ctx, existing.key(), nfs4.ShareAccessWrite); err != nil {
+					return nil, err
+				}
+			}
 			kind = evidenceTruncate
 			w := xdr.NewWriter([]byte{evidenceTruncate})
 			w.Opaque(existing.wire())
