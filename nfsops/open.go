@@ -187,8 +187,9 @@ func (c *compound) openExisting(a *openArgs, turn *statesync.Turn, o *object, at
 	if err != nil {
 		return c.failTurn(turn, c.failType(err), nil)
 	}
+	// Without OPEN4_CREATE nothing can have changed, and no client looks.
 	var d export.DirChange
-	if a.claim == nfs4.ClaimNull {
+	if a.create {
 		c.dirChange(&d)
 	}
 	return c.openState(a, turn, o, file, d, nfs4.Bitmap{})
