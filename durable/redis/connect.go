@@ -1,0 +1,127 @@
+package redis
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// dialError is of a connection that was never made: nothing was sent on it.
+type dialError struct{ err error }
+
+func (e *dialError) Error() string { return e.err.Error() }
+func (e *dialError) Unwrap() error { return e.err }
+
+// dialTimeout bounds the making of one connection, its TLS handshake included.
+func dialTimeout(o Options) time.Duration { return min(o.Timeout, 2*time.Second) }
+
+// connect makes the client. It does not connect yet. fresh is called for each
+// new connection to Redis itself.
+func connect(a *address, o Options, fresh func()) *goredis.Client {
+	dialer := &net.Dialer{Timeout: dialTimeout(o), KeepAlive: 10 * time.Second}
+	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err == nil && a.tls != nil {
+			conn, err = handshake(ctx, conn, addr, a.tls)
+		}
+		if err != nil {
+			return nil, &dialError{err}
+		}
+		return conn, nil
+	}
+	onConnect := func(context.Context, *goredis.Conn) error { fresh(); return nil }
+	const (
+		// A failed dial counts against the pool's size, and when that is reached the
+		// pool tries only every second. We have our own pauses.
+		poolSize = 1 << 10
+		// Nothing is sent twice behind our back.
+		noRetries = -1
+		// Sentinel's client dials by itself again and again otherwise.
+		oneDial = 1
+	)
+	if a.master != "" {
+		return goredis.NewFailoverClient(&goredis.FailoverOptions{
+			MasterName: a.master, SentinelAddrs: a.hosts,
+			SentinelUsername: a.sentinelUser, SentinelPassword: a.sentinelPassword,
+			Username: a.user, Password: a.password, DB: a.db, Protocol: 2,
+			Dialer: dial, OnConnect: onConnect,
+			MaxRetries: noRetries, DialerRetries: oneDial, DialTimeout: dialTimeout(o),
+			ReadTimeout: 2 * o.Timeout, WriteTimeout: o.Timeout, PoolSize: poolSize,
+			PipelinePoolSize: -1, DisableIdentity: true,
+		})
+	}
+	return goredis.NewClient(&goredis.Options{
+		Addr: a.hosts[0], Username: a.user, Password: a.password, DB: a.db, Protocol: 2,
+		Dialer: dial, OnConnect: onConnect,
+		MaxRetries: noRetries, DialerRetries: oneDial, DialTimeout: dialTimeout(o),
+		ReadTimeout: 2 * o.Timeout, WriteTimeout: o.Timeout, PoolSize: poolSize,
+		PipelinePoolSize: -1, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+}
+
+func handshake(ctx context.Context, conn net.Conn, addr string, config *tls.Config) (net.Conn, error) {
+	config = config.Clone()
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(addr)
+	}
+	t := tls.Client(conn, config)
+	if err := t.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS with %s: %w", addr, err)
+	}
+	return t, nil
+}
+
+// How a command went that has no regular answer.
+type fate int
+
+const (
+	unknown fate = iota // it may have been done, or be done yet
+	unsent              // the server never saw it
+	refused             // the server said that it did nothing
+	full                // the same, because its memory is full
+	noFunc              // the same, because it lacks the functions
+)
+
+// refusals are the first words of Redis' errors that come before a command has
+// done anything.
+var refusals = []string{"MISCONF", "NOREPLICAS", "READONLY", "LOADING", "BUSY", "NOAUTH", "NOPERM",
+	"WRONGPASS", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "CROSSSLOT", "NOPROTO", "DENIED"}
+
+// fateOf tells from the error of a command what became of it.
+func fateOf(err error) fate {
+	var reply goredis.Error
+	if errors.As(err, &reply) {
+		text := reply.Error()
+		if strings.Contains(text, " script: ") {
+			return unknown // a function was refused a command in its midst
+		}
+		word, _, _ := strings.Cut(text, " ")
+		switch {
+		case slices.Contains(refusals, word):
+			return refused
+		case word == "OOM":
+			return full
+		case strings.HasPrefix(text, "ERR Function not found"):
+			return noFunc
+		case strings.HasPrefix(text, "ERR max number of clients"), strings.HasPrefix(text, "ERR unknown command"):
+			return refused
+		}
+		return unknown
+	}
+	var dial *dialError
+	if errors.As(err, &dial) || errors.Is(err, goredis.ErrClosed) || errors.Is(err, goredis.ErrPoolTimeout) ||
+		strings.Contains(err.Error(), "all sentinels specified in configuration are unreachable") {
+		return unsent
+	}
+	return unknown
+}

@@ -1,0 +1,331 @@
+package redis
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"holdfast/durable"
+)
+
+const (
+	// loaders is how many round trips of loads may be under way.
+	loaders = 2
+	// maxLoad bounds the groups asked for in one round trip.
+	maxLoad = 256
+	// scanPage and scanLoad bound what a scan has in memory: names, and groups.
+	scanPage = 512
+	scanLoad = 32
+)
+
+// A query is a Load that waits.
+type query struct {
+	keys   []string
+	left   atomic.Bool
+	answer chan loaded // of capacity 1
+}
+
+type loaded struct {
+	groups []durable.Group
+	seq    uint64 // of the store when the last group was read, or later
+	err    error
+}
+
+// Load implements durable.Store.
+func (s *Store) Load(ctx context.Context, keys ...string) ([]durable.Group, error) {
+	for _, key := range keys {
+		if err := durable.ValidateKey(key); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	defer cancel()
+	if !s.gate.pass(ctx) {
+		return nil, s.unavailable(ctx.Err())
+	}
+	q := &query{keys: keys, answer: make(chan loaded, 1)}
+	if !s.loads.put(q) {
+		return nil, durable.ErrClosed
+	}
+	select {
+	case l := <-q.answer:
+		if l.err == nil {
+			l.err = s.confirm(ctx, l.seq)
+		}
+		if l.err != nil {
+			return nil, l.err
+		}
+		return l.groups, nil
+	case <-ctx.Done():
+		q.left.Store(true)
+		return nil, s.unavailable(ctx.Err())
+	}
+}
+
+// confirm makes sure that what was read up to seq is durable, so that nobody is
+// told of it who would then see it gone.
+func (s *Store) confirm(ctx context.Context, seq uint64) error {
+	if s.addr.replicas == 0 {
+		s.acknowledged(seq)
+		return nil
+	}
+	if seq <= s.floor.Load() {
+		return nil
+	}
+	if _, err := s.Commit(ctx, &durable.Batch{}); err != nil {
+		return fmt.Errorf("%w: confirming what was read: %w", durable.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// loader answers queries, all that wait in one round trip.
+func (s *Store) loader() {
+	var qs []*query
+	for {
+		n := 0
+		qs = s.loads.take(qs[:0], func(q *query) bool {
+			n += len(q.keys)
+			return n <= maxLoad
+		})
+		if len(qs) == 0 {
+			return
+		}
+		s.serve(qs)
+		clear(qs)
+	}
+}
+
+// serve answers the queries, as soon as the server can be reached.
+func (s *Store) serve(qs []*query) {
+	var p pause
+	for {
+		qs = slices.DeleteFunc(qs, func(q *query) bool { return q.left.Load() })
+		if len(qs) == 0 {
+			return
+		}
+		err := s.read(qs)
+		if err == nil {
+			return
+		}
+		s.health.lost(err)
+		if !p.wait(s.stop) {
+			for _, q := range qs {
+				q.answer <- loaded{err: durable.ErrClosed}
+			}
+			return
+		}
+	}
+}
+
+// read answers the queries, or says why the server could not be asked.
+func (s *Store) read(qs []*query) error {
+	var keys []string
+	where := make(map[string]int)
+	for _, q := range qs {
+		for _, key := range q.keys {
+			if _, ok := where[key]; !ok {
+				where[key] = len(keys)
+				keys = append(keys, key)
+			}
+		}
+	}
+	groups := make([]durable.Group, 0, len(keys))
+	var seq uint64
+	refuse := func(err error) {
+		for _, q := range qs {
+			q.answer <- loaded{err: err}
+		}
+	}
+	for first := true; first || len(groups) < len(keys); first = false {
+		some := keys[len(groups):min(len(groups)+maxLoad, len(keys))]
+		var err error
+		var refusal error
+		groups, seq, refusal, err = s.readSome(groups, some)
+		if err != nil {
+			return err
+		}
+		if refusal != nil {
+			refuse(refusal)
+			return nil
+		}
+	}
+	s.health.well()
+	for _, q := range qs {
+		mine := make([]durable.Group, len(q.keys))
+		for i, key := range q.keys {
+			mine[i] = groups[where[key]]
+		}
+		q.answer <- loaded{groups: mine, seq: seq}
+	}
+	return nil
+}
+
+// readSome appends the groups of some keys. What is read last is whether this
+// was the right store: an epoch never comes back.
+func (s *Store) readSome(groups []durable.Group, keys []string) (_ []durable.Group, seq uint64, refusal, err error) {
+	floor := s.floor.Load()
+	pipe := s.rdb.Pipeline()
+	cmds := make([]*goredis.Cmd, len(keys))
+	for i, key := range keys {
+		cmds[i] = pipe.Do(s.ctx, "HGETALL", s.prefix+key)
+	}
+	meta := pipe.Do(s.ctx, "HMGET", s.meta, "epoch", "lost", "seq")
+	s.stats.loads.Add(1)
+	if _, err := pipe.Exec(s.ctx); err != nil && !strings.HasPrefix(err.Error(), "WRONGTYPE") {
+		return nil, 0, nil, err
+	}
+	if seq, refusal = s.verify(meta, floor); refusal != nil {
+		return nil, 0, refusal, nil
+	}
+	for i, key := range keys {
+		fields, err := cmds[i].Slice()
+		if err != nil {
+			return nil, 0, fmt.Errorf("%w: group %q: %w", durable.ErrDamaged, key, err), nil
+		}
+		g, err := parseGroup(key, fields)
+		if err != nil {
+			return nil, 0, err, nil
+		}
+		groups = append(groups, g)
+	}
+	return groups, seq, nil, nil
+}
+
+// verify says whether an answer came from the store that was opened, with all
+// that had been acknowledged when it was asked.
+func (s *Store) verify(meta *goredis.Cmd, floor uint64) (seq uint64, refusal error) {
+	fields, err := meta.Slice()
+	if err != nil || len(fields) != 3 {
+		return 0, fmt.Errorf("%w: %s: %w", durable.ErrDamaged, s.meta, err)
+	}
+	epoch, _ := fields[0].(string)
+	lost, isLost := fields[1].(string)
+	at, _ := fields[2].(string)
+	if epoch != s.epoch {
+		return 0, s.refusal([]any{"wiped", epoch})
+	}
+	seq, err = strconv.ParseUint(at, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: seq is %q", durable.ErrDamaged, s.meta, at)
+	}
+	if isLost {
+		return 0, s.refusal([]any{"lost", lost, at})
+	}
+	if seq < floor {
+		return 0, s.refusal([]any{"lost", floor, at})
+	}
+	return seq, nil
+}
+
+// parseGroup makes a group of its hash.
+func parseGroup(key string, fields []any) (durable.Group, error) {
+	g := durable.Group{Key: key}
+	if len(fields) == 0 {
+		return g, nil
+	}
+	g.Parts = make([]durable.Part, 0, len(fields)/2)
+	for i := 0; i+1 < len(fields); i += 2 {
+		field, _ := fields[i].(string)
+		value, _ := fields[i+1].(string)
+		switch {
+		case field == fieldVersion:
+			version, err := strconv.ParseUint(value, 10, 64)
+			if err != nil {
+				return g, fmt.Errorf("%w: group %q has version %q", durable.ErrDamaged, key, value)
+			}
+			g.Version = version
+		case field != "" && field[0] == fieldPart:
+			g.Parts = append(g.Parts, durable.Part{Name: field[1:], Value: []byte(value)})
+		default:
+			return g, fmt.Errorf("%w: group %q has a field %q", durable.ErrDamaged, key, field)
+		}
+	}
+	if g.Version == 0 {
+		return g, fmt.Errorf("%w: group %q has no version", durable.ErrDamaged, key)
+	}
+	slices.SortFunc(g.Parts, func(a, b durable.Part) int { return strings.Compare(a.Name, b.Name) })
+	return g, nil
+}
+
+// Scan implements durable.Store. It holds some hundred names and some groups at
+// a time. A group that is there all the while is seen once.
+func (s *Store) Scan(ctx context.Context, prefix string, fn func(durable.Group) bool) error {
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	from, to := "["+prefix, after(prefix)
+	if prefix == "" {
+		from = "-"
+	}
+	for {
+		names, err := s.page(ctx, from, to)
+		if err != nil {
+			return err
+		}
+		for some := range slices.Chunk(names, scanLoad) {
+			groups, err := s.Load(ctx, some...)
+			if err != nil {
+				return err
+			}
+			for _, g := range groups {
+				if g.Version > 0 && !fn(g) {
+					return nil
+				}
+			}
+		}
+		if len(names) < scanPage {
+			return nil
+		}
+		from = "(" + names[len(names)-1]
+	}
+}
+
+// after is the end of the range of names that begin with prefix.
+func after(prefix string) string {
+	b := []byte(prefix)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] < 0xff {
+			b[i]++
+			return "(" + string(b[:i+1])
+		}
+	}
+	return "+"
+}
+
+// page returns the next names of groups in a range.
+func (s *Store) page(ctx context.Context, from, to string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	defer cancel()
+	if !s.gate.pass(ctx) {
+		return nil, s.unavailable(ctx.Err())
+	}
+	var p pause
+	for {
+		if err := s.open(ctx); err != nil {
+			return nil, err
+		}
+		floor := s.floor.Load()
+		pipe := s.rdb.Pipeline()
+		list := pipe.Do(ctx, "ZRANGE", s.index, from, to, "BYLEX", "LIMIT", 0, scanPage)
+		meta := pipe.Do(ctx, "HMGET", s.meta, "epoch", "lost", "seq")
+		_, err := pipe.Exec(ctx)
+		if err == nil {
+			if _, refusal := s.verify(meta, floor); refusal != nil {
+				return nil, refusal
+			}
+			return list.StringSlice()
+		}
+		s.health.lost(err)
+		if !p.wait(ctx.Done()) {
+			return nil, s.unavailable(ctx.Err())
+		}
+	}
+}
