@@ -80,7 +80,7 @@ func TestKill(t *testing.T) {
 				done += each
 			})
 			if t.Failed() {
-				break // what follows would only tell the same again, at length
+				return // what follows would only tell the same again, at length
 			}
 		}
 

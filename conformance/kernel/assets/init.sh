@@ -77,13 +77,13 @@ while read -r verb arg <&3; do
 		{
 			echo "--- guest $GUEST: processes and where they wait"
 			for p in /proc/[0-9]*; do
-				[ -s "$p/cmdline" ] || continue
-				echo "${p#/proc/} $(tr '\0' ' ' < "$p/cmdline" | cut -c1-160) [$(cat "$p/wchan" 2>/dev/null)]"
+				echo "${p#/proc/} $(tr '\0' ' ' < "$p/cmdline" | cut -c1-160) [$(cat "$p/comm" "$p/wchan" 2>/dev/null | xargs)]"
 			done
 			echo "--- NFS mounts"
 			cat /proc/self/mountstats
-			echo "--- dmesg"
-			dmesg | tail -n 40
+			echo "--- kernel log, with the stacks of blocked tasks"
+			echo w > /proc/sysrq-trigger
+			dmesg | tail -n 100
 			echo "--- end"
 		} > /dev/console 2>&1
 		sync -f "$LAB"
