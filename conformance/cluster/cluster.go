@@ -1,0 +1,244 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"holdfast/conformance/kernel"
+)
+
+// Config says what a cluster is like. Zero values mean something sensible.
+type Config struct {
+	Binary       string        // the built program
+	Gateways     int           // default 3
+	GatewayLease time.Duration // default 5 s
+	Lease        time.Duration // of clients; default 90 s
+	Args         []string      // further flags of all gateways
+}
+
+// Cluster is a running cluster. Its methods are for one goroutine at a time.
+type Cluster struct {
+	Lab      *kernel.Lab
+	Dir      string     // what all gateways serve
+	Addr     netip.Addr // the balancer's: what clients mount
+	Store    *kernel.Process
+	Balancer *kernel.Process
+	Gateways []*Gateway
+	Config   Config
+
+	http http.Client
+}
+
+// Gateway is one of the gateways.
+type Gateway struct {
+	*kernel.Process
+	Addr  netip.Addr
+	State string
+
+	c *Cluster
+}
+
+const (
+	nfsPort   = 2049
+	readyPort = 9100
+	storePort = 6379
+)
+
+// New starts a cluster that lives as long as the test, or skips the test with the reason why it cannot run here.
+func New(tb testing.TB, cfg Config) *Cluster {
+	tb.Helper()
+	kernel.Need(tb, "redis-server", "redis-cli", "haproxy")
+	if cfg.Gateways == 0 {
+		cfg.Gateways = 3
+	}
+	if cfg.GatewayLease == 0 {
+		cfg.GatewayLease = 5 * time.Second
+	}
+	if cfg.Lease == 0 {
+		cfg.Lease = 90 * time.Second
+	}
+	lab := kernel.New(tb)
+	lab.Address(tb)
+	c := &Cluster{Lab: lab, Dir: filepath.Join(lab.Dir, "export"), Config: cfg}
+	c.http = http.Client{
+		Timeout: time.Second,
+		Transport: &http.Transport{
+			DisableKeepAlives: true, // a paused gateway's connection says nothing of the next
+			DialContext:       lab.Dial,
+		},
+	}
+	if err := os.Mkdir(c.Dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
+	balancer, store := lab.Host(tb, "balancer"), lab.Host(tb, "store")
+	c.Addr = balancer.Front
+	c.startStore(tb, store)
+	for i := range cfg.Gateways {
+		c.Gateways = append(c.Gateways, c.newGateway(tb, i))
+	}
+	c.startBalancer(tb, balancer)
+	for _, g := range c.Gateways {
+		g.Start(tb)
+	}
+	for _, g := range c.Gateways {
+		g.AwaitReady(tb)
+	}
+	return c
+}
+
+// startStore prepares and starts the Redis.
+func (c *Cluster) startStore(tb testing.TB, h *kernel.Host) {
+	tb.Helper()
+	c.Store = h.Process(tb, "store", "redis-server", "--port", fmt.Sprint(storePort), "--bind", h.Back.String(),
+		"--protected-mode", "no", "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "warning")
+	c.Store.Start(tb)
+}
+
+// StoreCommand runs a command of redis-cli on the store.
+func (c *Cluster) StoreCommand(tb testing.TB, args ...string) string {
+	tb.Helper()
+	cmd := c.Store.Host.Command("redis-cli", append([]string{"-h", c.Store.Host.Back.String(), "-p", fmt.Sprint(storePort)}, args...)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		tb.Fatalf("redis-cli %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+func (c *Cluster) newGateway(tb testing.TB, i int) *Gateway {
+	tb.Helper()
+	name := fmt.Sprintf("gw%d", i+1)
+	h := c.Lab.Host(tb, name)
+	g := &Gateway{Addr: h.Front, State: filepath.Join(c.Lab.Dir, "state-"+name), c: c}
+	argv := []string{
+		c.Config.Binary, "serve", c.Dir, "--name", name,
+		"--store", fmt.Sprintf("redis://%s:%d", c.Store.Host.Back, storePort),
+		"--listen", netip.AddrPortFrom(h.Front, nfsPort).String(),
+		"--metrics", netip.AddrPortFrom(h.Front, readyPort).String(),
+		"--state", g.State, "--no-root-squash",
+		"--lease", c.Config.Lease.String(), "--gateway-lease", c.Config.GatewayLease.String(),
+		"--proxy-protocol", c.Addr.String(),
+	}
+	g.Process = h.Process(tb, name, append(argv, c.Config.Args...)...)
+	return g
+}
+
+// startBalancer writes the balancer's configuration, that of deploy/haproxy with this cluster's addresses, and starts it.
+func (c *Cluster) startBalancer(tb testing.TB, h *kernel.Host) {
+	tb.Helper()
+	text, err := os.ReadFile(filepath.Join(root(tb), "deploy", "haproxy", "haproxy.cfg"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	var conf strings.Builder
+	for line := range strings.Lines(string(text)) {
+		f := strings.Fields(line)
+		switch {
+		case len(f) > 0 && f[0] == "server":
+			continue
+		case len(f) > 0 && f[0] == "bind":
+			line = "    bind " + netip.AddrPortFrom(c.Addr, nfsPort).String() + "\n"
+		}
+		conf.WriteString(line)
+	}
+	for _, g := range c.Gateways {
+		fmt.Fprintf(&conf, "    server %s %s\n", g.Name, netip.AddrPortFrom(g.Addr, nfsPort))
+	}
+	path := filepath.Join(c.Lab.Dir, "haproxy.cfg")
+	if err := os.WriteFile(path, []byte(conf.String()), 0o644); err != nil {
+		tb.Fatal(err)
+	}
+	c.Balancer = h.Process(tb, "balancer", "haproxy", "-db", "-f", path)
+	c.Balancer.Start(tb)
+}
+
+// root is the top folder of the project.
+func root(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			tb.Fatal("not inside the project")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// Ready says why the gateway does not serve, or nil.
+func (g *Gateway) Ready() error {
+	resp, err := g.c.http.Get("http://" + netip.AddrPortFrom(g.Addr, readyPort).String() + "/readyz")
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// AwaitReady waits until the gateway serves.
+func (g *Gateway) AwaitReady(tb testing.TB) { g.await(tb, true) }
+
+// AwaitUnready waits until the gateway says that it does not serve, or nothing.
+func (g *Gateway) AwaitUnready(tb testing.TB) { g.await(tb, false) }
+
+func (g *Gateway) await(tb testing.TB, ready bool) {
+	tb.Helper()
+	for end := time.Now().Add(g.c.Lab.Limit); ; time.Sleep(10 * time.Millisecond) {
+		err := g.Ready()
+		switch {
+		case (err == nil) == ready:
+			return
+		case ready && !g.Alive():
+			tb.Fatalf("gateway %s has ended:\n%s", g.Name, g.Log())
+		case time.Now().After(end):
+			tb.Fatalf("gateway %s: ready is %v for too long, last answer: %v\n%s", g.Name, !ready, err, g.Log())
+		}
+	}
+}
+
+// Pause stops the gateway as a machine that hangs (SIGSTOP).
+func (g *Gateway) Pause(tb testing.TB) { g.Signal(tb, syscall.SIGSTOP) }
+
+// Resume lets a paused gateway go on.
+func (g *Gateway) Resume(tb testing.TB) { g.Signal(tb, syscall.SIGCONT) }
+
+// Drain asks the gateway to leave in good order (SIGTERM) and returns when it is gone.
+func (g *Gateway) Drain(tb testing.TB) {
+	tb.Helper()
+	g.Signal(tb, syscall.SIGTERM)
+	select {
+	case <-g.Gone():
+	case <-time.After(g.c.Lab.Limit):
+		tb.Fatalf("gateway %s does not leave:\n%s", g.Name, g.Log())
+	}
+}
+
+// Dial returns what connects to the gateway itself, past the balancer.
+func (g *Gateway) Dial(ctx context.Context) (net.Conn, error) {
+	return g.c.Lab.Dial(ctx, "tcp", netip.AddrPortFrom(g.Addr, nfsPort).String())
+}
+
+// Dial connects to the balancer.
+func (c *Cluster) Dial(ctx context.Context) (net.Conn, error) {
+	return c.Lab.Dial(ctx, "tcp", netip.AddrPortFrom(c.Addr, nfsPort).String())
+}
+
+// Limit is how long anything may take before the test fails.
+func (g *Gateway) Limit() time.Duration { return g.c.Lab.Limit }
