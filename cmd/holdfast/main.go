@@ -45,6 +45,7 @@ func rootCommand() *cobra.Command {
 		drainCommand(),
 		evictCommand(),
 		benchCommand(),
+		conformanceCommand(),
 		versionCommand(),
 	)
 	return cmd
