@@ -101,6 +101,11 @@ type Config struct {
 	Limits Limits
 	Logger *slog.Logger
 
+	// Manual says that the caller does what otherwise goes on in the background,
+	// with Node.Beat and Node.Sweep: for a simulation, in which nothing happens
+	// by itself.
+	Manual bool
+
 	// Now is a clock that never goes back; nil means the machine's.
 	Now func() time.Time
 

@@ -17,7 +17,7 @@ func (n *Node) Lock(ctx context.Context, req *Request, t *Turn, a *LockArgs, enc
 	if a.Reclaim {
 		return ErrNoGrace // nothing is ever lost
 	}
-	if err := req.reclaimed(); err != nil {
+	if err := req.reclaimed(ctx); err != nil {
 		return err
 	}
 	if a.New && !t.confirmed() {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -171,6 +170,11 @@ func (n *Node) beat(ctx context.Context) error {
 		return err
 	}
 	defer n.members.beating.give()
+	return n.beatNow(ctx)
+}
+
+// beatNow is beat for who has the turn.
+func (n *Node) beatNow(ctx context.Context) error {
 	if err := n.carryOut(ctx); err != nil {
 		return err
 	}
@@ -190,6 +194,7 @@ func (n *Node) beat(ctx context.Context) error {
 		}
 	}
 	m.mu.Unlock()
+	slices.Sort(late)
 	for _, name := range late {
 		if err := n.declareDead(ctx, name); err != nil {
 			return fmt.Errorf("declaring gateway %q dead: %w", name, err)
@@ -309,10 +314,14 @@ func (n *Node) leave(ctx context.Context) error {
 	if n.members.fence == 0 {
 		return nil
 	}
-	return n.commitNow(ctx, &durable.Batch{
+	err := n.commitNow(ctx, &durable.Batch{
 		Writes: []durable.Write{{Key: gatewayKey(n.cfg.Name), Value: encodeGateway(n.instance, gatewayDead)}},
 		Forget: []string{leaseKey(n.cfg.Name)},
 	})
+	if err == nil {
+		n.publish(encodeMessage(msgLeaving, n.instance))
+	}
+	return err
 }
 
 // runs says whether the instance of a gateway that wrote a record may still run
@@ -389,6 +398,7 @@ func (n *Node) carryOut(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	if g.Version != acked {
+		n.sayCarried()
 		if err := n.renewLease(ctx); err != nil { // somebody may wait for the word
 			return err
 		}
@@ -427,6 +437,7 @@ func (n *Node) barrier(ctx context.Context) error {
 	if err != nil {
 		return storeError(err)
 	}
+	n.publish(encodeMessage(msgEnded, g.Version))
 	for {
 		if err := n.observe(ctx); err != nil {
 			return storeError(err)
@@ -434,8 +445,8 @@ func (n *Node) barrier(ctx context.Context) error {
 		m := &n.members
 		m.mu.Lock()
 		waiting := 0
-		for p := range maps.Values(m.peers) {
-			if p.acked < g.Version {
+		for name, p := range m.peers {
+			if max(p.acked, n.saidCarried(name, p.instance)) < g.Version {
 				waiting++
 			}
 		}
@@ -443,7 +454,7 @@ func (n *Node) barrier(ctx context.Context) error {
 		if waiting == 0 {
 			return nil
 		}
-		if err := n.waitFor(ctx); err != nil {
+		if err := n.waitForNews(ctx); err != nil {
 			return err
 		}
 	}

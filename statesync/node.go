@@ -51,6 +51,7 @@ type Node struct {
 
 	fenced   atomic.Bool // it must not commit anything any more
 	members  membership
+	channel  channel
 	renewals renewals
 	stats    counters
 	sweep    sweepState
@@ -86,6 +87,7 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n.drc.init()
 	n.members.init()
+	n.channel.init()
 	cfg.Random(n.verifier[:])
 	if err := n.loadIdentity(ctx); err != nil {
 		return nil, fmt.Errorf("statesync: joining: %w", err)
@@ -100,6 +102,9 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	bg, stop := context.WithCancel(context.Background())
 	n.stop = stop
+	if cfg.Manual {
+		return n, nil
+	}
 	n.wg.Add(1)
 	go n.background(bg)
 	if cfg.Shared {

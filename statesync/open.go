@@ -19,7 +19,7 @@ func (t *Turn) unconfirmedOwner() bool { return !t.confirmed() }
 // ErrDelay, ErrDuplicate, and for a client that is no more ErrBadSession,
 // ErrExpired or ErrStaleClientID.
 func (n *Node) Open(ctx context.Context, req *Request, t *Turn, a *OpenArgs, encode func(*OpenResult)) error {
-	if err := n.mayOpen(req, a); err != nil {
+	if err := n.mayOpen(ctx, req, a); err != nil {
 		return err
 	}
 	var st rules.OpenState
@@ -49,7 +49,7 @@ func (n *Node) Open(ctx context.Context, req *Request, t *Turn, a *OpenArgs, enc
 // truncates must know before it does. What comes between the two is found by
 // Open.
 func (n *Node) TestOpen(ctx context.Context, req *Request, t *Turn, a *OpenArgs) error {
-	if err := n.mayOpen(req, a); err != nil {
+	if err := n.mayOpen(ctx, req, a); err != nil {
 		return err
 	}
 	owner := a.Client
@@ -90,10 +90,10 @@ func fresh(rule func() (*rules.Delta, error)) (d *rules.Delta, err error) {
 
 // mayOpen checks what an OPEN claims. State is never lost, so there is nothing to
 // reclaim; but a client must say that it has nothing to (RFC 8881 §18.51).
-func (n *Node) mayOpen(req *Request, a *OpenArgs) error {
+func (n *Node) mayOpen(ctx context.Context, req *Request, a *OpenArgs) error {
 	switch a.Claim {
 	case nfs4.ClaimNull, nfs4.ClaimFH:
-		return req.reclaimed()
+		return req.reclaimed(ctx)
 	case nfs4.ClaimPrevious:
 		return ErrNoGrace
 	case nfs4.ClaimDelegateCur, nfs4.ClaimDelegCurFH:
@@ -102,9 +102,27 @@ func (n *Node) mayOpen(req *Request, a *OpenArgs) error {
 	return ErrReclaimBad
 }
 
-// reclaimed returns ErrGrace before a client's RECLAIM_COMPLETE.
-func (r *Request) reclaimed() error {
-	if r.client != nil && !r.client.view.Load().rec.ReclaimComplete {
+// reclaimed returns ErrGrace before a client's RECLAIM_COMPLETE, which may have
+// gone to another gateway.
+func (r *Request) reclaimed(ctx context.Context) error {
+	c := r.client
+	if c == nil || c.view.Load().rec.ReclaimComplete {
+		return nil
+	}
+	if r.n.cfg.Shared {
+		g, err := r.n.load(ctx, c.key)
+		if err != nil {
+			return storeError(err)
+		}
+		there, err := r.n.reload(c, g)
+		switch {
+		case err != nil:
+			return err
+		case !there:
+			return c.ended()
+		}
+	}
+	if !c.view.Load().rec.ReclaimComplete {
 		return ErrGrace
 	}
 	return nil
