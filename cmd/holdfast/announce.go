@@ -23,6 +23,9 @@ func (g *whole) describe() admin.Service {
 		Lease:   g.cfg.Lease.String(),
 		Notes:   g.notes,
 	}
+	if g.cfg.Shared() {
+		s.Name, s.Store, s.GatewayLease = g.cfg.Name, shownStore(g.cfg), g.cfg.GatewayLease.String()
+	}
 	for _, a := range g.gateway.Addrs() {
 		s.Listen = append(s.Listen, a.String())
 	}
@@ -51,6 +54,9 @@ func (g *whole) announce(out io.Writer, log *slog.Logger) {
 		fmt.Fprintf(out, "Serving %s as %s (%s).\n", e.Source, e.Path, exportTerms(&e))
 	}
 	fmt.Fprintf(out, "Listening on %s. State in %s, lease %s.\n", strings.Join(s.Listen, ", "), s.State, s.Lease)
+	if g.cfg.Shared() {
+		fmt.Fprintf(out, "This is gateway %s of those that share %s, gateway lease %s.\n", s.Name, s.Store, s.GatewayLease)
+	}
 	if len(s.Notes) > 0 {
 		fmt.Fprintln(out, "To know:")
 		for _, n := range s.Notes {

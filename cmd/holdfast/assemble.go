@@ -16,7 +16,6 @@ import (
 	nfs "github.com/willscott/go-nfs"
 
 	"holdfast/durable"
-	"holdfast/durable/pebble"
 	"holdfast/export/exports"
 	"holdfast/gateway"
 	"holdfast/gateway/admin"
@@ -40,11 +39,12 @@ type whole struct {
 	made    []string // directories that were made
 	notes   []string
 	trees   []tree
-	store   *pebble.Store
+	store   durable.Store
 	node    *statesync.Node
 	ops     *nfsops.Server
 	gateway *gateway.Server
 	web     []web
+	umask   int // before assemble
 }
 
 // assemble builds the gateway from the store up; it listens when assemble
@@ -66,10 +66,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, leave f
 	if err := g.makeDirs(); err != nil {
 		return nil, err
 	}
-	if g.store, err = openStore(filepath.Join(cfg.State, "store"), log); err != nil {
-		return nil, err
-	}
-	if g.node, err = joinState(ctx, cfg, g.store, log); err != nil {
+	if err := g.join(ctx, log); err != nil {
 		return nil, err
 	}
 	if g.trees, err = openTrees(cfg); err != nil {
@@ -125,7 +122,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, leave f
 	}
 	// The modes of new objects are the clients' business. Everything of ours
 	// that needs a mask has been made.
-	syscall.Umask(0)
+	g.umask = syscall.Umask(0)
 	return g, nil
 }
 
@@ -141,6 +138,7 @@ func (g *whole) gatewayConfig(set *exports.Set, files int, log *slog.Logger) gat
 	}
 	cfg := gateway.Config{
 		Listen:  g.cfg.Listen,
+		Proxies: g.cfg.Proxies,
 		Handler: g.ops,
 		Logger:  log,
 		Limits: gateway.Limits{
@@ -201,49 +199,6 @@ func (g *whole) makeDirs() error {
 }
 
 func handleDir(cfg *config.Config) string { return filepath.Join(cfg.State, "handles") }
-
-// openStore opens the embedded store and says plainly why it cannot be used.
-func openStore(dir string, log *slog.Logger) (*pebble.Store, error) {
-	s, err := pebble.Open(dir, pebble.Options{Log: log})
-	switch {
-	case errors.Is(err, durable.ErrInUse):
-		return nil, fmt.Errorf("the state in %s is in use by another holdfast: stop it first, or choose another directory with --state (%w)", dir, err)
-	case errors.Is(err, durable.ErrFormat):
-		return nil, fmt.Errorf("the state in %s was written by another version of holdfast, or is not holdfast's: use that version, or choose another directory with --state (%w)", dir, err)
-	case errors.Is(err, durable.ErrDamaged):
-		return nil, fmt.Errorf("the state in %s is damaged, and guessing at who holds which lock could lose data. Look after the disk; to begin with empty state, move the directory away: clients then lose their open files and locks, not their data (%w)", dir, err)
-	case err != nil:
-		return nil, fmt.Errorf("the state in %s cannot be opened: %w", dir, err)
-	}
-	return s, nil
-}
-
-func joinState(ctx context.Context, cfg *config.Config, store durable.Store, log *slog.Logger) (*statesync.Node, error) {
-	l := cfg.Limits
-	// Arguments and results around the data of a READ or WRITE.
-	message := uint32(l.IO) + 64<<10
-	node, err := statesync.Join(ctx, statesync.Config{
-		Store:    store,
-		Name:     "gateway",
-		Lease:    cfg.Lease,
-		Courtesy: cfg.Courtesy,
-		Logger:   log,
-		Limits: statesync.Limits{
-			Slots:        uint32(l.Slots),
-			Sessions:     l.Sessions,
-			Opens:        l.Opens,
-			Locks:        l.Locks,
-			Operations:   uint32(l.Operations),
-			RequestBytes: message,
-			ReplyBytes:   message,
-			CachedBytes:  uint32(l.CachedReply),
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("the state in %s cannot be used: %w", cfg.State, err)
-	}
-	return node, nil
-}
 
 // raiseFiles raises the limit of open files as far as the system allows and
 // returns it.

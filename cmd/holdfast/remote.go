@@ -73,6 +73,9 @@ func printStatus(w io.Writer, s *admin.Status) {
 		fmt.Fprintf(w, "export\t%s from %s (%s)\n", e.Path, e.Source, exportTerms(&e))
 	}
 	fmt.Fprintf(w, "state\t%s, lease %s\n", s.State, s.Lease)
+	if s.Store != "" {
+		fmt.Fprintf(w, "gateway\t%s of those that share %s, gateway lease %s\n", s.Name, s.Store, s.GatewayLease)
+	}
 	fmt.Fprintf(w, "in memory\t%d clients, %d sessions, %d files\n", s.Shared.Clients, s.Shared.Sessions, s.Shared.Files)
 	fmt.Fprintf(w, "store\t%d commits, %d conflicts, %d loads, %d errors\n", s.Shared.Commits, s.Shared.Conflicts, s.Shared.Loads, s.Shared.StoreErrors)
 	fmt.Fprintf(w, "replays\t%d answered again, %d gone on with, %d left behind by an earlier run resolved\n", s.Shared.Replays, s.Shared.Resumed, s.Shared.Resolved)

@@ -90,8 +90,12 @@ func serve(ctx context.Context, cfg *config.Config, out, errOut io.Writer) error
 	g.announce(out, log)
 	notify(log, "READY=1")
 
+	go g.watchLease(ctx, log)
+
 	select {
 	case <-ctx.Done():
+	case <-g.node.Deposed():
+		return errors.Join(g.rejoin(log), g.close(log))
 	case err := <-served:
 		return errors.Join(fmt.Errorf("the gateway ended: %w", err), g.close(log))
 	}
