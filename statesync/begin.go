@@ -27,6 +27,10 @@ import (
 // ErrResource and ErrFenced; with them, too, nothing was begun, as far as this
 // gateway will ever say.
 func (r *Request) Begin(ctx context.Context, op nfs4.Op, names []Name, evidence func() ([]byte, error)) error {
+	return r.unsaid(r.tryBegin(ctx, op, names, evidence))
+}
+
+func (r *Request) tryBegin(ctx context.Context, op nfs4.Op, names []Name, evidence func() ([]byte, error)) error {
 	n := r.n
 	if err := n.MayServe(); err != nil {
 		return err
@@ -47,9 +51,14 @@ func (r *Request) Begin(ctx context.Context, op nfs4.Op, names []Name, evidence 
 			r.letGo()
 			return err
 		}
-		if !again {
-			return nil
+		if again {
+			continue
 		}
+		if err := n.MayServe(); err != nil {
+			r.letGo() // the answer came so late that others may settle this already
+			return err
+		}
+		return nil
 	}
 }
 
@@ -185,7 +194,7 @@ func (r *Request) settleAll(ctx context.Context, groups []durable.Group) error {
 	}
 	for _, g := range groups {
 		switch {
-		case strings.HasPrefix(g.Key, "name/"):
+		case strings.HasPrefix(g.Key, prefixName):
 			if err := r.n.settle(ctx, g); err != nil {
 				return err
 			}

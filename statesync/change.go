@@ -32,7 +32,8 @@ type change struct {
 	// confirm says that the open owner is confirmed by this.
 	confirm bool
 
-	mark int // where the result begins in the reply
+	told []byte // for the peers, once it is durable
+	mark int    // where the result begins in the reply
 }
 
 // deciding is what a rule is run on.
@@ -54,9 +55,17 @@ func (x *change) minor0() bool { return x.req != nil && x.req.client == nil }
 var errAgain = errors.New("try the transaction again")
 
 // run runs the transaction. On an error nothing was changed and nothing is left
-// in the reply; only if the request had begun to change files it may be
-// ErrFenced: then nothing may be said.
+// in the reply. If it is ErrFenced nothing may be said: the request had begun to
+// change files, or may have run on another gateway.
 func (n *Node) run(ctx context.Context, x *change) error {
+	err := n.runOnce(ctx, x)
+	if x.req != nil {
+		return x.req.unsaid(err)
+	}
+	return err
+}
+
+func (n *Node) runOnce(ctx context.Context, x *change) error {
 	begun := x.req != nil && x.req.Holds()
 	if begun {
 		ctx = context.WithoutCancel(ctx) // what happened to the files cannot be unsaid
@@ -70,6 +79,9 @@ func (n *Node) run(ctx context.Context, x *change) error {
 	if err == nil {
 		if err = n.wait(ack); err == nil {
 			x.turn.Release()
+			if x.told != nil {
+				n.publish(x.told)
+			}
 			return nil
 		}
 		n.unknown(f)
@@ -185,6 +197,13 @@ func (n *Node) try(ctx context.Context, x *change, f *file) (durable.Ack, error)
 		return nil, n.failed(x, f, c, err)
 	}
 	n.took(x, f, c, d)
+	if d.Len() > 0 && n.hasPeers() {
+		m := warm{file: f.key, version: f.version, writes: d.Writes(nil, f.group)}
+		if c != nil {
+			m.client = c.id
+		}
+		x.told = m.encode()
+	}
 	if r := x.req; r != nil {
 		r.took(rec)
 		x.turn.took(owners)

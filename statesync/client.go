@@ -27,6 +27,7 @@ type client struct {
 
 	renewed atomic.Int64 // by Node.clock, by this gateway or another
 	heard   atomic.Int64 // by Node.clock, by this gateway
+	toldAt  atomic.Int64 // by Node.clock, when the peers were told of it last
 	made    int64        // when it came to be known here
 	fresh   bool         // it was made here: it had nothing before
 	ranges  atomic.Int64 // byte ranges locked, in files in memory
@@ -74,6 +75,9 @@ func (n *Node) renew(c *client) {
 	now := n.clock()
 	c.renewed.Store(now)
 	c.heard.Store(now)
+	if n.hasPeers() {
+		n.tell(c, now)
+	}
 }
 
 // client returns a client, from memory or the store. The error is

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"holdfast/durable"
 	"holdfast/internal/nfs4"
@@ -68,6 +69,9 @@ func (n *Node) onOwner(ctx context.Context, minor uint32, name []byte, decide fu
 			return storeError(err)
 		}
 		n.changed(o, ch)
+		if slices.ContainsFunc(b.Writes, func(w durable.Write) bool { return w.Key == keyEnded }) {
+			n.publish(encodeMessage(msgEnded, 0))
+		}
 		return nil
 	}
 }

@@ -22,6 +22,7 @@ const (
 	prefixStates  = "states/"
 	prefixOwner   = "owner/"
 	prefixDRC     = "drc/"
+	prefixName    = "name/" // as rules.Name.Key makes it
 )
 
 // partHead is the part of a group's main record.

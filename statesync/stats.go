@@ -15,6 +15,11 @@ type Stats struct {
 	StoreErrors uint64
 	Resolved    uint64 // intents of dead gateways
 	Revoked     uint64 // clients whose state was taken away
+
+	// Of the peer channel: messages, and files in memory that one brought up
+	// to date or had dropped.
+	Published, Received, Missed uint64
+	Warmed, Cooled              uint64
 }
 
 type counters struct {
@@ -23,11 +28,13 @@ type counters struct {
 
 // Stats returns the counters at this moment.
 func (n *Node) Stats() Stats {
-	c := &n.stats
+	c, ch := &n.stats, &n.channel
 	return Stats{
 		Clients: n.clients.len(), Sessions: n.sessions.len(), Files: n.files.len(),
 		Requests: c.requests.Load(), Replays: c.replays.Load(), Resumed: c.resumed.Load(),
 		Loads: c.loads.Load(), Commits: c.commits.Load(), Conflicts: c.conflicts.Load(),
 		StoreErrors: c.storeErrors.Load(), Resolved: c.resolved.Load(), Revoked: c.revoked.Load(),
+		Published: ch.published.Load(), Received: ch.received.Load(), Missed: ch.lost.Load(),
+		Warmed: ch.warmed.Load(), Cooled: ch.cooled.Load(),
 	}
 }

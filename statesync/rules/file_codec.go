@@ -301,11 +301,16 @@ func (r *partReader) lock() (rec lockRecord) {
 	return rec
 }
 
-func (r *partReader) rangeRecord() (rec rangeRecord) {
-	rec.other = r.key(8)
+func (r *partReader) rangeKey() (k rangeKey) {
+	k.other = r.key(8)
 	if !r.bad {
-		rec.start = binary.BigEndian.Uint64([]byte(r.name[1+nfs4.OtherSize:]))
+		k.start = binary.BigEndian.Uint64([]byte(r.name[1+nfs4.OtherSize:]))
 	}
+	return k
+}
+
+func (r *partReader) rangeRecord() (rec rangeRecord) {
+	rec.rangeKey = r.rangeKey()
 	kind := r.byte()
 	rec.write = kind == 1
 	rec.last = r.uint64()
