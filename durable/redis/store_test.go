@@ -1,6 +1,7 @@
 package redis_test
 
 import (
+	"os"
 	"testing"
 
 	"holdfast/durable"
@@ -29,4 +30,9 @@ func TestStore(t *testing.T) {
 			return open(t, domain[s])
 		},
 	})
+}
+
+func TestMain(m *testing.M) {
+	redis.LogLibrary(nil)
+	os.Exit(m.Run())
 }
