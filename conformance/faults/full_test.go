@@ -241,6 +241,7 @@ func TestQuota(t *testing.T) {
 		if err != nil {
 			t.Skipf("the kernel of this machine has no quotas for users, it seems (CONFIG_QFMT_V2): %v", err)
 		}
+		run(t, "quotaon", "-u", d.dir) // otherwise it only counts
 		set := func(kib string) { run(t, "setquota", "-u", itoa(user), "0", kib, "0", "0", d.dir) }
 		eachMinor(t, func(t *testing.T, minor uint32) {
 			set("16384")

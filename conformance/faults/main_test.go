@@ -19,7 +19,8 @@ var built struct {
 	err  error
 }
 
-// HOLDFAST_BUILD holds flags for the build of the program, such as -race.
+// HOLDFAST_BINARY is a program to test instead of one built from this tree;
+// HOLDFAST_BUILD holds flags for the build, such as -race.
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(crowdEnv); addr != "" {
 		if err := crowd(addr); err != nil {
@@ -27,6 +28,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if built.path = os.Getenv("HOLDFAST_BINARY"); built.path != "" {
+		os.Exit(m.Run())
 	}
 	os.Exit(func() int {
 		scratch, err := os.MkdirTemp("", "holdfast-faults-")
