@@ -158,6 +158,19 @@ func (r *Request) lost(g durable.Group) error {
 	return ErrDuplicate
 }
 
+// unsaid makes an error that came from not reaching the store one after which
+// nothing is said. Another gateway may have run the request: DELAY would be the
+// answer to what took effect, and the client would send it as a new one.
+func (r *Request) unsaid(err error) error {
+	if err == nil || !r.n.cfg.Shared || errors.Is(err, ErrFenced) {
+		return err
+	}
+	if errors.Is(err, durable.ErrUnavailable) || errors.Is(err, durable.ErrUnknown) || errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%w: %w", ErrFenced, err)
+	}
+	return err
+}
+
 // verify looks, where other gateways write to the store, whether the request
 // ran elsewhere already. It is asked before an error is believed that may come
 // from that.
