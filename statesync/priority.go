@@ -15,14 +15,14 @@ const (
 // A Priority is one line of the table that says how each change of the state
 // is kept, and why.
 type Priority struct {
-	Change string
-	Level  Level
-	Why    string
+	Change string `json:"change"`
+	Level  Level  `json:"level"`
+	Why    string `json:"why"`
 
 	// Records are the groups of the store, or what their keys begin with, and
 	// Messages the kinds of messages between gateways that carry the change.
-	Records  []string
-	Messages []string
+	Records  []string `json:"records,omitempty"`
+	Messages []string `json:"messages,omitempty"`
 }
 
 // Priorities returns the table. Every record and every message that a Node

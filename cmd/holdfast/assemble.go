@@ -23,6 +23,7 @@ import (
 	"holdfast/internal/config"
 	"holdfast/nfsops"
 	"holdfast/statesync"
+	"holdfast/statesync/peer"
 )
 
 // closing bounds how long the state is waited for at the end.
@@ -41,6 +42,7 @@ type whole struct {
 	trees   []tree
 	store   durable.Store
 	node    *statesync.Node
+	peers   *peer.Channel // or nil
 	ops     *nfsops.Server
 	gateway *gateway.Server
 	web     []web
@@ -67,6 +69,9 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, leave f
 		return nil, err
 	}
 	if err := g.join(ctx, log); err != nil {
+		return nil, err
+	}
+	if err := g.joinPeers(log); err != nil {
 		return nil, err
 	}
 	if g.trees, err = openTrees(cfg); err != nil {
@@ -239,6 +244,11 @@ func (g *whole) close(log *slog.Logger) error {
 	}
 	if g.node != nil {
 		note("state", g.node.Close(ctx))
+	}
+	if g.peers != nil {
+		if err := g.peers.Close(); err != nil {
+			log.Warn("the other gateways were not told everything", "error", err)
+		}
 	}
 	for _, t := range g.trees {
 		note("export "+t.export.Path, t.close())

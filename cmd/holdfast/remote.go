@@ -12,6 +12,7 @@ import (
 
 	"holdfast/gateway/admin"
 	"holdfast/internal/config"
+	"holdfast/statesync"
 )
 
 // remote is what the commands that talk to a running gateway share.
@@ -51,11 +52,15 @@ func (r *remote) show(out io.Writer, v any, table func(w io.Writer)) error {
 
 func statusCommand() *cobra.Command {
 	r := &remote{}
-	return r.flags(&cobra.Command{
+	priorities := false
+	cmd := r.flags(&cobra.Command{
 		Use:   "status",
 		Short: "Tell what a running gateway serves and how it goes",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if priorities {
+				return r.show(cmd.OutOrStdout(), statesync.Priorities(), printPriorities)
+			}
 			s, err := r.dial().Status(cmd.Context())
 			if err != nil {
 				return err
@@ -63,6 +68,8 @@ func statusCommand() *cobra.Command {
 			return r.show(cmd.OutOrStdout(), s, func(w io.Writer) { printStatus(w, s) })
 		},
 	}, true)
+	cmd.Flags().BoolVar(&priorities, "priorities", false, "print how each change of the shared state is kept, and why; needs no running gateway")
+	return cmd
 }
 
 func printStatus(w io.Writer, s *admin.Status) {
@@ -78,6 +85,10 @@ func printStatus(w io.Writer, s *admin.Status) {
 	}
 	fmt.Fprintf(w, "in memory\t%d clients, %d sessions, %d files\n", s.Shared.Clients, s.Shared.Sessions, s.Shared.Files)
 	fmt.Fprintf(w, "store\t%d commits, %d conflicts, %d loads, %d errors\n", s.Shared.Commits, s.Shared.Conflicts, s.Shared.Loads, s.Shared.StoreErrors)
+	if p := s.Shared; p.Published+p.Received > 0 {
+		fmt.Fprintf(w, "peers\t%d messages to and %d from them, %d times some were missed, %d files brought up to date, %d dropped\n",
+			p.Published, p.Received, p.Missed, p.Warmed, p.Cooled)
+	}
 	fmt.Fprintf(w, "replays\t%d answered again, %d gone on with, %d left behind by an earlier run resolved\n", s.Shared.Replays, s.Shared.Resumed, s.Shared.Resolved)
 	g := s.Gateway
 	fmt.Fprintf(w, "connections\t%d now, %d since the start, %d refused\n", g.Connections, g.Accepted, g.Refused)

@@ -60,6 +60,9 @@ func (c *Config) checkCluster(problems *Problems) {
 	if !c.Shared() && c.FenceHook != "" {
 		problems.add("fence-hook", "without a shared store there is no other gateway")
 	}
+	if !c.Shared() && c.Peers != "" {
+		problems.add("peers", "without a shared store there is no other gateway: give --store too")
+	}
 	for _, e := range c.Exports {
 		if c.Shared() && e.Billy != "" {
 			problems.add(e.at("billy"), "several gateways cannot serve the same files through go-billy: each would give them other handles")

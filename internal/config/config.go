@@ -37,6 +37,7 @@ type Config struct {
 	// Of a gateway among several.
 	Name          string
 	Store         string // URL of the shared store; empty: embedded in State
+	Peers         string // URL of the NATS between the gateways, or empty
 	StateDomain   string
 	GatewayLease  time.Duration
 	AllowVolatile bool

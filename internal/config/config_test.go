@@ -112,11 +112,12 @@ limits:
 }
 
 func TestCluster(t *testing.T) {
-	c, err := parse(t, "name: gw1\nstore: rediss://user:secret@store.example:6380/2\nstate-domain: blue\ngateway-lease: 2s\nproxy-protocol: [192.0.2.0/24, 198.51.100.7]\nexports:\n- {path: /a, dir: TMP/a}\n", "", "--config=FILE", "--fence-hook=echo $HOLDFAST_GATEWAY")
+	c, err := parse(t, "name: gw1\nstore: rediss://user:secret@store.example:6380/2\nstate-domain: blue\npeers: \"nats://user:secret@n1:4222,n2\"\ngateway-lease: 2s\nproxy-protocol: [192.0.2.0/24, 198.51.100.7]\nexports:\n- {path: /a, dir: TMP/a}\n", "", "--config=FILE", "--fence-hook=echo $HOLDFAST_GATEWAY")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !c.Shared() || c.Name != "gw1" || c.StateDomain != "blue" || c.GatewayLease != 2*time.Second || c.AllowVolatile ||
+		c.Peers != "nats://user:secret@n1:4222,n2" ||
 		c.FenceHook != "echo $HOLDFAST_GATEWAY" || len(c.Proxies) != 2 || c.Proxies[1].Bits() != 32 {
 		t.Errorf("%+v", c)
 	}
@@ -172,13 +173,15 @@ func TestMistakes(t *testing.T) {
 		{"host bits", "", "TMP/a", []string{"--clients=192.0.2.7/24"}, []string{`--clients: "192.0.2.7/24" has address bits beyond its length: 192.0.2.0/24 is the network`}},
 		{"state inside", "", "TMP/a", []string{"--state=TMP/a/state"}, []string{"DIR: the state directory TMP/a/state is inside the export TMP/a"}},
 		{"state default inside", "", "TMP", []string{"--state=TMP/state"}, []string{"DIR: the state directory TMP/state is inside the export TMP"}},
-		{"no such store", "", "TMP/a", []string{"--store=http://u:secret@host:1/", "--name=a/b", "--gateway-lease=1ms", "--proxy-protocol=balancer"}, []string{
+		{"no such store", "", "TMP/a", []string{"--store=http://u:secret@host:1/", "--name=a/b", "--peers=http://u:secret@host", "--gateway-lease=1ms", "--proxy-protocol=balancer"}, []string{
 			`--store: the store must be redis://HOST:PORT, rediss:// for TLS, or redis+sentinel://HOST,HOST/MASTER`,
 			`--name: "a/b" is not allowed here: 1 to 64 letters, digits, and - _ .`,
+			`--peers: the peers must be nats://[USER:PASSWORD@]HOST[:PORT][,HOST...], or tls://`,
 			`--gateway-lease: "1ms" is not allowed here: a duration of 500ms to 1m, such as 90s or 2m`,
 			`--proxy-protocol: "balancer" is not allowed here: an address or a network`,
 		}},
 		{"hook for nobody", "", "TMP/a", []string{"--fence-hook=true"}, []string{"fence-hook: without a shared store there is no other gateway"}},
+		{"peers of nobody", "", "TMP/a", []string{"--peers=nats://127.0.0.1"}, []string{"peers: without a shared store there is no other gateway"}},
 		{"billy among several", "store: redis://127.0.0.1:6379\nname: a\nexports:\n- {path: /a, billy: memory}\n", "", []string{"--config=FILE"}, []string{"FILE:4: several gateways cannot serve the same files through go-billy"}},
 		{"long socket", "", "TMP/a", []string{"--admin=/" + strings.Repeat("x", 110)}, []string{"admin: "}},
 	} {

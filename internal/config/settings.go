@@ -44,6 +44,8 @@ var top = []setting[Config]{
 		func(c *Config) value { return nameValue{&c.Name} }},
 	{"store", "URL", "the Redis that several gateways share their state in: redis://[USER:PASSWORD@]HOST[:PORT], rediss:// with TLS, redis+sentinel://HOST,HOST/MASTER; default a store of its own in the state directory",
 		func(c *Config) value { return storeValue{&c.Store} }},
+	{"peers", "URL", "the NATS over which the gateways tell each other what makes them faster: nats://[USER:PASSWORD@]HOST[:PORT][,HOST...], tls://; ?ca=FILE&cert=FILE&key=FILE&creds=FILE; default none",
+		func(c *Config) value { return peersValue{&c.Peers} }},
 	{"state-domain", "NAME", "which gateways belong together, where one Redis serves several clusters",
 		func(c *Config) value { return nameValue{&c.StateDomain} }},
 	{"gateway-lease", "TIME", "how long after the store heard of a gateway for the last time the others take over what it was doing, 500ms to 1m; the same on all gateways",

@@ -240,3 +240,17 @@ func (v storeValue) Set(s string) error {
 	*v.p = s
 	return nil
 }
+
+// peersValue is the URL of NATS servers, of which only the beginning is checked
+// here, and which may hold a password, too.
+type peersValue struct{ p *string }
+
+func (v peersValue) String() string { return *v.p }
+func (v peersValue) Set(s string) error {
+	scheme, rest, _ := strings.Cut(s, "://")
+	if rest == "" || !slices.Contains([]string{"nats", "tls"}, scheme) {
+		return errors.New("the peers must be nats://[USER:PASSWORD@]HOST[:PORT][,HOST...], or tls://")
+	}
+	*v.p = s
+	return nil
+}
