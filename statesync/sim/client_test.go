@@ -293,11 +293,16 @@ func (c *client) send(m *request) (answer, bool) {
 		}
 		task := fmt.Sprintf("%s.%d.%d", c.task, m.seq, attempt)
 		ctx, end := context.WithCancel(as(context.Background(), task))
+		if w.rule != late {
+			for _, old := range connections {
+				old() // a client has one connection at a time
+			}
+		}
 		connections = append(connections, end)
 		replies := make(chan []byte, 2)
 		gateway := c.at
 		copies := 1
-		if c.rng.IntN(8) == 0 {
+		if c.rng.IntN(8) == 0 && w.rule == late {
 			copies = 2
 		}
 		for i := range copies {

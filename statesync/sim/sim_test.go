@@ -3,8 +3,10 @@ package sim
 import (
 	"flag"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,17 +100,92 @@ func TestSeeds(t *testing.T) {
 	}
 	n := howMany(t)
 	began := time.Now()
-	bad := 0
-	steps := 0
-	for i := 1; i <= n; i++ {
-		w := simulate(t, uint64(i), none, false)
-		steps += w.steps
+	var steps, bad atomic.Int64
+	each(t, n, func(t *testing.T, seed uint64) bool {
+		w := simulate(t, seed, none, false)
+		steps.Add(int64(w.steps))
 		if len(w.bad) > 0 {
-			report(t, uint64(i), none)
-			if bad++; bad == 3 {
-				break
+			report(t, seed, none)
+			return bad.Add(1) < 3
+		}
+		return true
+	})
+	t.Logf("%d seeds, %d steps, %v", n, steps.Load(), time.Since(began))
+}
+
+// each calls fn with the seeds 1 to n on all processors, until it returns
+// false.
+func each(t *testing.T, n int, fn func(*testing.T, uint64) bool) {
+	var next atomic.Int64
+	var stop atomic.Bool
+	t.Run("seeds", func(t *testing.T) {
+		for i := range runtime.GOMAXPROCS(0) {
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
+				t.Parallel()
+				for !stop.Load() {
+					seed := next.Add(1)
+					if seed > int64(n) {
+						return
+					}
+					if !fn(t, uint64(seed)) {
+						stop.Store(true)
+					}
+				}
+			})
+		}
+	})
+}
+
+// TestReplays holds what a failing seed's message promises: the same seed gives
+// the same run.
+func TestReplays(t *testing.T) {
+	each(t, 200, func(t *testing.T, seed uint64) bool {
+		a, b := simulate(t, seed, none, true), simulate(t, seed, none, true)
+		for i := range min(len(a.log), len(b.log)) {
+			if a.log[i] != b.log[i] {
+				t.Errorf("seed %d, line %d:\n%s\n%s", seed, i, a.log[i], b.log[i])
+				return false
 			}
 		}
+		if len(a.log) != len(b.log) {
+			t.Errorf("seed %d: transcripts of %d and %d lines", seed, len(a.log), len(b.log))
+		}
+		return true
+	})
+}
+
+// TestBrokenRules holds that the checks would notice: each rule that is broken
+// on purpose is caught by some seed.
+func TestBrokenRules(t *testing.T) {
+	for _, b := range []struct {
+		name   string
+		broken rule
+		caught []string // by one of these guarantees
+	}{
+		{"a commit that does not check the version of the file", ruleVersion, []string{"G1", "G2", "G3"}},
+		{"a resolver for which nothing ever took place", ruleResolver, []string{"G3"}},
+		{"a gateway that was declared dead and is not refused", ruleFence, []string{"G6"}},
+	} {
+		t.Run(b.name, func(t *testing.T) {
+			var found atomic.Pointer[string]
+			var at atomic.Uint64
+			each(t, 10_000, func(t *testing.T, seed uint64) bool {
+				w := simulate(t, seed, b.broken, false)
+				for _, bad := range w.bad {
+					for _, g := range b.caught {
+						if strings.Contains(bad, g+":") {
+							found.Store(&bad)
+							at.Store(seed)
+							return false
+						}
+					}
+				}
+				return true
+			})
+			if found.Load() == nil {
+				t.Fatal("not noticed")
+			}
+			t.Logf("seed %d: %s", at.Load(), *found.Load())
+		})
 	}
-	t.Logf("%d seeds, %d steps, %v", n, steps, time.Since(began))
 }
