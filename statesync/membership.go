@@ -18,7 +18,7 @@ import (
 //
 // Each gateway has two records:
 //
-//	gateway/<name>   u32 format · u64 instance · u32 state (1 serves, 2 dead)
+//	gateway/<name>   u32 format · u64 instance · u32 state (1 serves, 2 dead, 3 to be fenced)
 //	lease/<name>     u32 format · u64 instance · u64 version of "ended" carried out
 //
 // The first is written when the gateway joins and when another declares it
@@ -38,6 +38,7 @@ const (
 	keyEnded     = "ended"
 	gatewayAlive = 1
 	gatewayDead  = 2
+	gatewayOut   = 3
 	leaseFormat  = 1
 )
 
@@ -280,17 +281,30 @@ func (n *Node) declareDead(ctx context.Context, name string) error {
 	if p == nil || lease.Version != p.version || lease.Version == 0 {
 		return nil // it renewed just now, or somebody else was faster
 	}
-	instance, _, err := decodeGateway(name, head(gateway))
+	instance, state, err := decodeGateway(name, head(gateway))
 	if err != nil {
 		return err
 	}
+	checks := []durable.Check{{Key: gateway.Key, Version: gateway.Version}, {Key: lease.Key, Version: lease.Version}}
 	if n.cfg.FenceHook != nil {
+		// The store must take nothing from it before it is fenced: if it renewed
+		// its lease meanwhile, it would go on serving without its files.
+		if state == gatewayAlive {
+			err := n.commitNow(ctx, &durable.Batch{
+				Checks: checks,
+				Writes: []durable.Write{{Key: gateway.Key, Value: encodeGateway(instance, gatewayOut)}},
+			})
+			if err != nil {
+				return n.tried(err)
+			}
+			checks[0].Version++
+		}
 		if err := n.cfg.FenceHook(ctx, name); err != nil {
 			return fmt.Errorf("fencing hook: %w", err)
 		}
 	}
 	err = n.commitNow(ctx, &durable.Batch{
-		Checks: []durable.Check{{Key: gateway.Key, Version: gateway.Version}, {Key: lease.Key, Version: lease.Version}},
+		Checks: checks,
 		Writes: []durable.Write{{Key: gateway.Key, Value: encodeGateway(instance, gatewayDead)}},
 		Forget: []string{lease.Key},
 	})
@@ -341,7 +355,7 @@ func (n *Node) runs(ctx context.Context, name string, instance uint64) (bool, er
 	if err != nil {
 		return false, err
 	}
-	return now == instance && state == gatewayAlive, nil
+	return now == instance && state != gatewayDead, nil
 }
 
 // Clients and sessions that end are told to the other gateways in the parts of
