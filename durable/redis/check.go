@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	goredis "github.com/redis/go-redis/v9"
-
-	"holdfast/durable"
 )
 
 // ErrUnfit is what Open returns for a server that cannot be a gateway's store
@@ -23,9 +21,9 @@ type server struct {
 	config map[string]string
 }
 
-// look asks the server about itself.
-func (s *Store) look(ctx context.Context) (server, error) {
-	text, err := s.rdb.Do(ctx, "INFO").Text()
+// look asks the server at the other end about itself.
+func look(ctx context.Context, conn *goredis.Conn) (server, error) {
+	text, err := conn.Do(ctx, "INFO").Text()
 	if err != nil {
 		if strings.HasPrefix(err.Error(), "NOPERM") {
 			return server{}, fmt.Errorf("%w: the user may not run INFO: allow +info", ErrUnfit)
@@ -33,7 +31,7 @@ func (s *Store) look(ctx context.Context) (server, error) {
 		return server{}, err
 	}
 	srv := server{info: parseInfo(text)}
-	pairs, err := s.rdb.Do(ctx, "CONFIG", "GET", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy").StringSlice()
+	pairs, err := conn.Do(ctx, "CONFIG", "GET", "appendfsync", "no-appendfsync-on-rewrite", "maxmemory-policy").StringSlice()
 	var reply goredis.Error
 	switch {
 	case errors.As(err, &reply):
@@ -93,9 +91,6 @@ func (srv server) fit(a *address, allowVolatile bool) error {
 // does not.
 func (srv server) volatile(a *address) (bad []string) {
 	if a.replicas > 0 {
-		if n, _ := strconv.Atoi(srv.info["connected_slaves"]); n < a.replicas {
-			return []string{fmt.Sprintf("%d replicas are connected, %d must confirm each commit: start them, or lower ?replicas=", n, a.replicas)}
-		}
 		return nil
 	}
 	if a.master != "" {
@@ -122,14 +117,31 @@ func (srv server) volatile(a *address) (bad []string) {
 	return bad
 }
 
-// examine looks at the server and says whether it will do.
-func (s *Store) examine(ctx context.Context) error {
-	srv, err := s.look(ctx)
+// examine says whether the server at the other end of a connection will do.
+func (s *Store) examine(ctx context.Context, conn *goredis.Conn) error {
+	srv, err := look(ctx, conn)
 	if err != nil {
 		return err
 	}
 	if srv.info["loading"] == "1" {
-		return fmt.Errorf("%w: Redis is loading its data", durable.ErrUnavailable)
+		return errors.New("Redis is loading its data")
 	}
 	return srv.fit(s.addr, s.opts.AllowVolatile)
+}
+
+// replicated says whether there are as many replicas as must confirm each
+// commit. Later it is WAIT that tells.
+func (s *Store) replicated(ctx context.Context) error {
+	if s.addr.replicas == 0 {
+		return nil
+	}
+	text, err := s.rdb.Do(ctx, "INFO", "replication").Text()
+	if err != nil {
+		return err
+	}
+	if n, _ := strconv.Atoi(parseInfo(text)["connected_slaves"]); n < s.addr.replicas {
+		return fmt.Errorf("%w (%s): %d replicas are connected, %d must confirm each commit: start them, or lower ?replicas=",
+			ErrUnfit, s.addr, n, s.addr.replicas)
+	}
+	return nil
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// dialError is of a connection that was never made: nothing was sent on it.
+// dialError is of a connection that was not made, or not taken: nothing was
+// sent on it.
 type dialError struct{ err error }
 
 func (e *dialError) Error() string { return e.err.Error() }
@@ -23,9 +24,11 @@ func (e *dialError) Unwrap() error { return e.err }
 // dialTimeout bounds the making of one connection, its TLS handshake included.
 func dialTimeout(o Options) time.Duration { return min(o.Timeout, 2*time.Second) }
 
-// connect makes the client. It does not connect yet. fresh is called for each
-// new connection to Redis itself.
-func connect(a *address, o Options, fresh func()) *goredis.Client {
+// connect makes the client. It does not connect yet. examine looks at the server
+// at the other end of each new connection before it is used: a server that was
+// restarted may have another configuration, and a failover makes another server
+// of it.
+func connect(a *address, o Options, examine func(context.Context, *goredis.Conn) error) *goredis.Client {
 	dialer := &net.Dialer{Timeout: dialTimeout(o), KeepAlive: 10 * time.Second}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, addr)
@@ -37,7 +40,12 @@ func connect(a *address, o Options, fresh func()) *goredis.Client {
 		}
 		return conn, nil
 	}
-	onConnect := func(context.Context, *goredis.Conn) error { fresh(); return nil }
+	onConnect := func(ctx context.Context, conn *goredis.Conn) error {
+		if err := examine(ctx, conn); err != nil {
+			return fmt.Errorf("%w", &dialError{err}) // the library takes one layer off
+		}
+		return nil
+	}
 	const (
 		// A failed dial counts against the pool's size, and when that is reached the
 		// pool tries only every second. We have our own pauses.

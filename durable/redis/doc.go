@@ -67,8 +67,8 @@
 //	no-appendfsync-on-rewrite no    or replicas confirmed by WAIT (?replicas=1)
 //	maxmemory-policy noeviction     always
 //
-// It looks again after each new connection, for a restarted server may
-// have another configuration. The ACL user needs
+// It looks again at each new connection, for a restarted server may have
+// another configuration. The ACL user needs
 //
 //	~holdfast:{D}:*  +@connection +fcall +function|load +info +config|get +wait +time
 //	+hget +hmget +hgetall +hset +hdel +exists +unlink +zadd +zrem +zrange

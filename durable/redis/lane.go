@@ -81,13 +81,6 @@ func (l *lane) settleAll(reqs []*request, err error) {
 // done and are worth another try, after a pause if there is an error.
 func (l *lane) try(reqs []*request) ([]*request, error) {
 	s := l.s
-	if s.unchecked.Swap(false) {
-		// A server that was restarted may have another configuration.
-		if err := s.examine(s.ctx); err != nil {
-			s.unchecked.Store(true)
-			return stillThere(reqs), err
-		}
-	}
 	if reqs = begin(reqs); len(reqs) == 0 {
 		return nil, nil
 	}
@@ -146,18 +139,6 @@ func (l *lane) back(reqs []*request) []*request {
 			n++
 		} else {
 			l.s.gate.release()
-		}
-	}
-	return reqs[:n]
-}
-
-// stillThere drops the requests that were left before they were sent.
-func stillThere(reqs []*request) []*request {
-	n := 0
-	for _, r := range reqs {
-		if r.state.Load() == waiting {
-			reqs[n] = r
-			n++
 		}
 	}
 	return reqs[:n]

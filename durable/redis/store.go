@@ -43,9 +43,6 @@ type Store struct {
 	// floor is the highest sequence that is known to be durable.
 	floor atomic.Uint64
 
-	// unchecked says that there is a connection since the server was examined.
-	unchecked atomic.Bool
-
 	commits queue[*request]
 	loads   queue[*query]
 	gate    gate
@@ -95,7 +92,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	s.health.log = o.Log
 	s.commits.init()
 	s.loads.init()
-	s.rdb = connect(a, o, func() { s.unchecked.Store(true) })
+	s.rdb = connect(a, o, s.examine)
 	if err := s.take(ctx); err != nil {
 		s.cancel()
 		s.rdb.Close()
@@ -148,8 +145,7 @@ func isLogin(err error) bool {
 }
 
 func (s *Store) tryTake(ctx context.Context) error {
-	s.unchecked.Store(false)
-	if err := s.examine(ctx); err != nil {
+	if err := s.replicated(ctx); err != nil {
 		return err
 	}
 	accept := ""
