@@ -2,6 +2,7 @@ package peer
 
 import (
 	"encoding/binary"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -164,7 +165,7 @@ func (c *Channel) impatient(from string, s *sender) {
 	if s.next > s.last {
 		return
 	}
-	if s.waited++; s.waited > patience {
+	if s.waited++; time.Duration(s.waited)*c.opt.Beat > c.opt.Patience {
 		first := s.last + 1
 		for number := range s.held {
 			first = min(first, number)

@@ -70,6 +70,9 @@ func prepare(opt Options) (*Channel, string, []nats.Option, error) {
 	if opt.Beat <= 0 {
 		opt.Beat = 200 * time.Millisecond
 	}
+	if opt.Patience <= 0 {
+		opt.Patience = time.Second
+	}
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -54,6 +54,10 @@ type Options struct {
 	// ones are asked for again; default 200 ms.
 	Beat time.Duration
 
+	// Patience is how long a gap is asked about before it is given up; default
+	// 1 s. What comes after it waits meanwhile.
+	Patience time.Duration
+
 	Logger *slog.Logger
 
 	// lose, for tests, drops a message that was to be sent.
@@ -66,7 +70,6 @@ const (
 	queueLen   = 4096 // messages on their way to NATS
 	maxHeld    = 1024 // messages of one sender kept behind a gap
 	maxAsked   = 512  // messages that one question can bring
-	patience   = 5    // beats until a gap is given up
 	maxSenders = 1024 // gateways, of which most went long ago
 )
 
