@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -104,5 +105,77 @@ func TestCommitFails(t *testing.T) {
 			t.Errorf("READ: %v", err)
 		}
 		s.alive()
+	})
+}
+
+// The state store's storage fails under it: what cannot be made durable is not
+// granted, and after a restart on storage that works all that was granted is
+// there. Until then those go on who have files open about which nothing was being
+// decided just then: of the others nobody knows what holds.
+func TestStateStorageFails(t *testing.T) {
+	eachMinor(t, func(t *testing.T, minor uint32) {
+		d, hog, room := newThinDisk(t, 512, 64)
+		s := serve(t, "", filepath.Join(d.dir, "state"))
+		c := s.client(minor, 0)
+		f := create(t, c, root(t, c), "f")
+		bystander := s.client(minor, 0)
+		calm := create(t, bystander, root(t, bystander), "calm")
+		locks := f.Locks(client.NewOwner())
+		granted := uint64(0)
+		lock := func() error {
+			err := locks.Lock(nfs4.WriteLT, granted*4, 2)
+			if err == nil {
+				granted++
+			}
+			return err
+		}
+		for range 50 {
+			if err := lock(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		run(t, "sync", "-f", d.dir)
+		hog()
+		whenRefused(t, minor, "LOCK", lock)
+		data := pattern(byte(minor), 4096)
+		for range 20 {
+			if _, err := calm.Write(0, nfs4.Unstable, data); err != nil {
+				t.Fatalf("WRITE while the store fails: %v", err)
+			}
+			if res, err := calm.Read(0, 4096); err != nil || !bytes.Equal(res.Data, data) {
+				t.Fatalf("READ while the store fails: %v", err)
+			}
+			must(t, bystander, client.PutRootFH(), client.Lookup("f"), client.GetAttr(nfs4.AttrSize))
+		}
+		p, err := bystander.Compound(client.PutRootFH(), client.Mkdir("d"))
+		switch {
+		case err == nil && p.Status == nfs4.ErrDelay:
+		case minor == 0 && errors.Is(err, client.ErrClosed):
+			// It may be a request sent again, whose reply is in the store: no
+			// answer is the only right one.
+		default:
+			t.Errorf("MKDIR while the store fails: %v, %v", p, err)
+		}
+		absent(t, s.dir, "d")
+		s.alive()
+		s.kill()
+		room()
+		if said, err := s.tryStart(); err != nil {
+			// What the storage lost is damage, and said to be.
+			t.Fatalf("start after the storage failed: %v\n%s", err, said)
+		}
+		reconnect(t, c)
+		other := s.client(minor, 0)
+		g, err := other.Open(client.NewOwner(), root(t, other), client.OpenArgs{Access: nfs4.ShareAccessBoth, Name: "f"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		probe := g.Locks(client.NewOwner())
+		for n := range granted {
+			if denied, err := probe.Test(nfs4.ReadLT, n*4, 2); err != nil || denied == nil {
+				t.Fatalf("lock %d of %d that were granted is lost: %v", n, granted, err)
+			}
+		}
+		t.Logf("%d locks were granted and are held", granted)
 	})
 }
