@@ -61,6 +61,9 @@ func parseInfo(text string) map[string]string {
 func (srv server) fit(a *address, allowVolatile bool) error {
 	var bad []string
 	find := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
+	if srv.info["redis_mode"] == "sentinel" {
+		return fmt.Errorf("%w (%s): it is a Sentinel: use redis+sentinel://", ErrUnfit, a)
+	}
 	version := srv.info["redis_version"]
 	if major, err := strconv.Atoi(strings.SplitN(version, ".", 2)[0]); err != nil || major < 7 {
 		find("it is version %q: 7.0 or later is needed", version)
@@ -122,6 +125,9 @@ func (s *Store) examine(ctx context.Context, conn *goredis.Conn) error {
 	srv, err := look(ctx, conn)
 	if err != nil {
 		return err
+	}
+	if srv.info["redis_mode"] == "sentinel" && s.addr.master != "" {
+		return nil // the library asks it for the master
 	}
 	if srv.info["loading"] == "1" {
 		return errors.New("Redis is loading its data")

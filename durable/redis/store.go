@@ -117,10 +117,14 @@ func (s *Store) take(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
 	defer cancel()
 	var p pause
+	var last error
 	for {
 		err := s.tryTake(ctx)
 		if err == nil {
 			return nil
+		}
+		if ctx.Err() == nil || last == nil {
+			last = err // and not that the time was up
 		}
 		for _, final := range []error{ErrUnfit, durable.ErrWiped, durable.ErrFormat, durable.ErrDamaged} {
 			if errors.Is(err, final) {
@@ -129,7 +133,7 @@ func (s *Store) take(ctx context.Context) error {
 		}
 		hopeless := isLogin(err)
 		if hopeless || !p.wait(ctx.Done()) {
-			return fmt.Errorf("%w: %s: %w", durable.ErrUnavailable, s.addr, err)
+			return fmt.Errorf("%w: %s: %w", durable.ErrUnavailable, s.addr, last)
 		}
 	}
 }
