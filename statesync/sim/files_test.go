@@ -42,7 +42,8 @@ func (f *files) add(g *gateway) {
 }
 
 // block is what a fence hook does: the file system takes nothing any more from
-// the processes that a gateway had until now, as far as they joined.
+// those processes of a gateway that the store refuses, however late the hook
+// runs.
 func (f *files) block(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -50,7 +51,7 @@ func (f *files) block(name string) {
 		g.w.mu.Lock()
 		joined := g.up
 		g.w.mu.Unlock()
-		if g.name == name && joined {
+		if g.name == name && joined && g.w.declaredDead(g) {
 			g.blocked = true
 		}
 	}
