@@ -222,6 +222,15 @@ func (n *Node) settle(ctx context.Context, name durable.Group) error {
 	if err != nil {
 		return storeError(err)
 	}
+	// The name may have been freed and taken anew meanwhile, at the same
+	// version: names begin at 1 each time.
+	now, err := n.load(ctx, name.Key)
+	if err != nil {
+		return storeError(err)
+	}
+	if now.Version != name.Version || string(head(now)) != holderKey {
+		return nil
+	}
 	var rec *rules.Slot
 	if value := head(g); value != nil {
 		if rec, err = rules.DecodeSlot(value); err != nil {
