@@ -68,13 +68,11 @@
 //	maxmemory-policy noeviction     always
 //
 // It looks again at each new connection, for a restarted server may have
-// another configuration. The ACL user needs
-//
-//	~holdfast:{D}:*  +@connection +fcall +function|load +info +config|get +wait +time
-//	+hget +hmget +hgetall +hset +hdel +exists +unlink +zadd +zrem +zrange
-//
-// Where CONFIG GET cannot be allowed, INFO tells most of it; that appendfsync
-// is "always" has then to be said by the operator (?appendfsync=always).
+// another configuration. An ACL user needs the keys holdfast:{D}:* and the
+// commands of Rights; one of a Sentinel +info besides what clients of Sentinel
+// need. Where CONFIG GET cannot be allowed, INFO tells most of it; that
+// appendfsync is "always" has then to be said by the operator
+// (?appendfsync=always).
 //
 // # Sentinel
 //

@@ -39,23 +39,28 @@ local function leave(meta, seq, lane, n, results)
   return now
 end
 
--- version of a group: '0' if there is none, false if there is something else
--- in its place.
+-- version of a group: '0' if there is none, or nil and why it cannot be told:
+-- something else is in its place.
 local function version(known, key)
   local v = known[key]
-  if v == nil then
-    v = redis.pcall('HGET', key, 'v')
-    if v == false then
-      v = redis.pcall('EXISTS', key) == 0 and '0'
-    elseif type(v) ~= 'string' or not tonumber(v) then
-      v = false
-    end
-    known[key] = v
+  if v then
+    return v
   end
+  v = redis.pcall('HGET', key, 'v')
+  if type(v) == 'table' then
+    return nil, v.err
+  elseif v == false and redis.call('EXISTS', key) == 0 then
+    v = '0'
+  elseif not v or not tonumber(v) then
+    return nil, 'it has no version'
+  end
+  known[key] = v
   return v
 end
 
--- decide says whether a batch may be done: nil, or what to answer.
+-- decide says whether a batch may be done: nil, or what to answer, which is
+-- 'fenced', {key, what is wrong with it}, or for each group whose check failed
+-- {number, fields}.
 local function decide(known, keys, base, b)
   if b[2] ~= 0 and version(known, keys[base + b[2]]) ~= b[3] then
     return 'fenced'
@@ -63,9 +68,9 @@ local function decide(known, keys, base, b)
   local failed
   for i, g in ipairs(b[4]) do
     local key = keys[base + i]
-    local v = version(known, key)
+    local v, why = version(known, key)
     if not v then
-      return 'damaged ' .. key
+      return {key, why}
     end
     if g[1] ~= '' and g[1] ~= v then
       failed = failed or {}

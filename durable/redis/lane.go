@@ -234,11 +234,13 @@ func (l *lane) verdict(r *request, answer any) error {
 	case int64:
 		return nil
 	case string:
-		if answer == "fenced" {
-			return durable.ErrFencedOut
-		}
-		return fmt.Errorf("%w: %s", durable.ErrDamaged, answer)
+		return durable.ErrFencedOut
 	case []any:
+		if len(answer) == 2 {
+			if key, damaged := answer[0].(string); damaged {
+				return fmt.Errorf("%w: %q: %v", durable.ErrDamaged, key, answer[1])
+			}
+		}
 		c := &durable.Conflict{Groups: make([]durable.Group, 0, len(answer))}
 		for _, one := range answer {
 			pair, _ := one.([]any)

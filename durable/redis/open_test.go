@@ -99,10 +99,6 @@ func TestServerBecomesVolatile(t *testing.T) {
 	}
 }
 
-// documentedRights are those of the package comment.
-const documentedRights = "+@connection +fcall +function|load +info +config|get +wait +time " +
-	"+hget +hmget +hgetall +hset +hdel +exists +unlink +zadd +zrem +zrange"
-
 // A user with the documented rights can do everything, on its own domain.
 func TestUserRights(t *testing.T) {
 	server := startRedis(t, durableArgs...)
@@ -118,7 +114,7 @@ func TestUserRights(t *testing.T) {
 	at := "redis://gw:" + password + "@" + server.addr()
 
 	domain := newDomain()
-	user("gw", domain, documentedRights)
+	user("gw", domain, redis.Rights)
 	s := open(t, at, redis.Options{Domain: domain})
 	if err := commit(s, put("g", "1")); err != nil {
 		t.Error(err)
@@ -126,13 +122,13 @@ func TestUserRights(t *testing.T) {
 	if _, err := s.Now(ctx); err != nil {
 		t.Error(err)
 	}
-	refused(t, at, redis.Options{Domain: "other"}, "NOPERM")
+	refused(t, at, redis.Options{Domain: "other"}, "ACL SETUSER", "NOPERM")
 
 	file := writeFile(t, "password", "p@ss:w/rd\n")
 	open(t, "redis://gw@"+server.addr()+"?password_file="+file, redis.Options{Domain: domain})
 
 	// Without CONFIG GET the operator has to give his word.
-	user("gw", domain, strings.ReplaceAll(documentedRights, "+config|get ", ""))
+	user("gw", domain, strings.ReplaceAll(redis.Rights, "+config|get ", ""))
 	refused(t, at, redis.Options{Domain: domain}, "appendfsync cannot be seen", "+config|get", "appendfsync=always")
 	open(t, at+"?appendfsync=always", redis.Options{Domain: domain})
 	c.ConfigSet(ctx, "appendonly", "no")
@@ -144,8 +140,8 @@ func TestUserRights(t *testing.T) {
 
 	// Any other right that lacks is found at once.
 	for _, right := range []string{"+fcall", "+info", "+time", "+hget", "+hmget", "+hgetall", "+hset", "+hdel", "+unlink", "+zadd", "+zrem", "+zrange"} {
-		user("gw", domain, strings.ReplaceAll(documentedRights+" ", right+" ", ""))
-		refused(t, at, redis.Options{Domain: domain, Patience: time.Second}, "")
+		user("gw", domain, strings.ReplaceAll(redis.Rights+" ", right+" ", ""))
+		refused(t, at, redis.Options{Domain: domain, Patience: time.Second}, "lacks a right", "ACL SETUSER", "Redis says")
 	}
 	refused(t, "redis://gw:wrong@"+server.addr(), redis.Options{}, "WRONGPASS")
 	refused(t, "redis://"+server.addr()+"?password_file=/nowhere/at/all", redis.Options{}, "password_file", "no such file")

@@ -131,8 +131,10 @@ func (s *Store) take(ctx context.Context) error {
 				return err
 			}
 		}
-		hopeless := isLogin(err)
-		if hopeless || !p.wait(ctx.Done()) {
+		if lacksRight(err) {
+			return s.rightsError(err)
+		}
+		if isLogin(err) || !p.wait(ctx.Done()) {
 			return fmt.Errorf("%w: %s: %w", durable.ErrUnavailable, s.addr, last)
 		}
 	}
@@ -140,12 +142,17 @@ func (s *Store) take(ctx context.Context) error {
 
 // isLogin says whether the server does not let us in.
 func isLogin(err error) bool {
-	var reply goredis.Error
-	if !errors.As(err, &reply) {
-		return false
-	}
-	word, _, _ := strings.Cut(reply.Error(), " ")
-	return word == "NOAUTH" || word == "WRONGPASS" || word == "NOPERM"
+	return goredis.HasErrorPrefix(err, "NOAUTH") || goredis.HasErrorPrefix(err, "WRONGPASS")
+}
+
+// lacksRight says whether the user may not do what is needed.
+func lacksRight(err error) bool {
+	return goredis.HasErrorPrefix(err, "NOPERM") || strings.Contains(err.Error(), "user executing the script can't")
+}
+
+func (s *Store) rightsError(err error) error {
+	return fmt.Errorf("%w (%s): the user lacks a right: ACL SETUSER NAME ~%s* %s (Redis says: %w)",
+		ErrUnfit, s.addr, strings.TrimSuffix(s.meta, "meta"), Rights, err)
 }
 
 func (s *Store) tryTake(ctx context.Context) error {
@@ -244,11 +251,17 @@ func (s *Store) probe(ctx context.Context) error {
 		if errors.Is(err, durable.ErrFull) && i < 3 {
 			return nil // what there is can be served
 		}
+		if err != nil && lacksRight(err) {
+			return s.rightsError(err)
+		}
 		if err != nil {
 			return fmt.Errorf("trying a commit: %w", err)
 		}
 	}
 	if err := s.Scan(ctx, key, func(durable.Group) bool { return true }); err != nil {
+		if lacksRight(err) {
+			return s.rightsError(err)
+		}
 		return fmt.Errorf("trying a scan: %w", err)
 	}
 	return nil
