@@ -20,6 +20,7 @@ type world struct {
 	t     testing.TB
 	rnd   *rand.Rand
 	f     *File
+	there *File // of another gateway, which receives every change
 	o     *oracle
 	store map[string][]byte // the parts that the deltas wrote
 	next  uint32
@@ -29,7 +30,7 @@ type world struct {
 
 func newWorld(t testing.TB, seed uint64) *world {
 	return &world{
-		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), f: &File{}, o: newOracle(),
+		t: t, rnd: rand.New(rand.NewPCG(seed, 1)), f: &File{}, there: &File{}, o: newOracle(),
 		store: map[string][]byte{}, did: map[string]int{},
 	}
 }
@@ -94,10 +95,36 @@ func (w *world) commit(d *Delta) {
 			opens--
 		}
 	})
+	w.receive(d, writes)
 	if opens+locks != w.f.opens.len()+w.f.locks.len() {
 		w.fatalf("Stateids tells of %d, there are %d", opens+locks, w.f.opens.len()+w.f.locks.len())
 	}
 	w.check()
+}
+
+// receive has the other gateway receive the writes of a change.
+func (w *world) receive(d *Delta, writes []durable.Write) {
+	w.t.Helper()
+	received, err := w.there.Received(writes)
+	if err == nil {
+		err = w.there.Apply(received)
+	}
+	if err != nil {
+		w.fatalf("received: %v", err)
+	}
+	if !sameParts(w.there.Parts(), w.parts()) {
+		w.fatalf("what received the change is not what the store holds")
+	}
+	told := func(d *Delta) map[gone]bool {
+		m := map[gone]bool{}
+		d.Stateids(func(c ClientID, other Other, made bool) { m[gone{other, c}] = made })
+		return m
+	}
+	if !maps.Equal(told(d), told(received)) {
+		w.fatalf("the change tells of the stateids %v, received of %v", told(d), told(received))
+	}
+	w.checkIndexes(w.there)
+	w.checkOracle(w.there)
 }
 
 func sameParts(a, b []durable.Part) bool {
