@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/conformance/client"
 	"holdfast/conformance/kernel"
 )
 
@@ -92,6 +93,7 @@ func New(tb testing.TB, cfg Config) *Cluster {
 	for _, g := range c.Gateways {
 		g.AwaitReady(tb)
 	}
+	c.awaitBalancer(tb)
 	return c
 }
 
@@ -159,6 +161,25 @@ func (c *Cluster) startBalancer(tb testing.TB, h *kernel.Host) {
 	}
 	c.Balancer = h.Process(tb, "balancer", "haproxy", "-db", "-f", path)
 	c.Balancer.Start(tb)
+}
+
+// awaitBalancer waits until the balancer leads to a gateway.
+func (c *Cluster) awaitBalancer(tb testing.TB) {
+	tb.Helper()
+	var err error
+	for end := time.Now().Add(c.Lab.Limit); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		var nc net.Conn
+		if nc, err = c.Dial(tb.Context()); err != nil {
+			continue
+		}
+		conn := client.NewConn(nc, client.Options{Timeout: time.Second})
+		err = conn.Null()
+		conn.Close()
+		if err == nil {
+			return
+		}
+	}
+	tb.Fatalf("the balancer leads to no gateway: %v\n%s", err, c.Balancer.Log())
 }
 
 // root is the top folder of the project.

@@ -371,6 +371,61 @@ static int cmd_appendlog(int argc, char **argv)
 	return 0;
 }
 
+static double now_ms(void)
+{
+	struct timespec t;
+
+	OK(clock_gettime(CLOCK_MONOTONIC, &t));
+	return t.tv_sec * 1e3 + t.tv_nsec / 1e6;
+}
+
+/* pulse DIR NAME: until NAME is posted, rounds of small work in DIR that each have to succeed exactly once. About five times
+ * a second, and after every call that took long, says "pulse ROUNDS MS OPERATION": the rounds so far, and the call that took
+ * longest since the last such line. */
+static int cmd_pulse(int argc, char **argv)
+{
+	double said = now_ms(), longest = 0, from, took;
+	const char *which = "none";
+	char text[32], got[32];
+	long rounds = 0;
+	int fd, stop = 0;
+
+#define TIMED(what, call) do { \
+		from = now_ms(); \
+		OK(call); \
+		took = now_ms() - from; \
+		if (took > longest) { \
+			longest = took; \
+			which = what; \
+		} \
+	} while (0)
+	OK(chdir(argv[1]));
+	TIMED("open", fd = open("file", O_CREAT | O_EXCL | O_RDWR, 0644));
+	while (!stop) {
+		stop = posted(argv[2]);
+		memset(text, 0, sizeof text);
+		snprintf(text, sizeof text, "round %ld", ++rounds);
+		TIMED("mkdir", mkdir("dir", 0755));
+		TIMED("rename", rename("dir", "moved"));
+		TIMED("rmdir", rmdir("moved"));
+		TIMED("write", pwrite(fd, text, sizeof text, rounds % 100 * sizeof text));
+		TIMED("fsync", fsync(fd));
+		TIMED("read", pread(fd, got, sizeof got, rounds % 100 * sizeof text));
+		if (memcmp(text, got, sizeof text))
+			die("round %ld: read back '%.32s'", rounds, got);
+		TIMED("lock", fcntl(fd, F_SETLKW, &(struct flock){ .l_type = F_WRLCK, .l_len = 10 }));
+		TIMED("unlock", fcntl(fd, F_SETLK, &(struct flock){ .l_type = F_UNLCK, .l_len = 10 }));
+		if (longest > 100 || now_ms() - said > 200 || stop) {
+			say("pulse %ld %.0f %s", rounds, longest, which);
+			said = now_ms();
+			longest = 0;
+			which = "none";
+		}
+	}
+	OK(close(fd));
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int args; /* at least */
@@ -390,6 +445,7 @@ static const struct {
 	{ "copyrange", 2, cmd_copyrange },
 	{ "meta", 2, cmd_meta },
 	{ "appendlog", 3, cmd_appendlog },
+	{ "pulse", 2, cmd_pulse },
 };
 
 int main(int argc, char **argv)
