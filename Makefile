@@ -26,10 +26,12 @@ deps:
 test: deps
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m $(PACKAGES)
+	$(GO) test -timeout 20m ./statesync/sim
 	$(GO) test -count=1 -parallel 3 -timeout 20m ./conformance/kernel/...
 
 # Kills of the gateway under each load and minor version, KILLS in a row.
 soak: deps
+	HOLDFAST_SIM_SEEDS=1000000 $(GO) test -count=1 -timeout 5h -v -run TestSeeds ./statesync/sim
 	HOLDFAST_KILLS=$(KILLS) $(GO) test -count=1 -timeout 5h -v -run 'Kill|Soak' ./conformance/...
 
 # Each fuzz target of each package for FUZZTIME.
