@@ -253,7 +253,7 @@ func TestTenThousandBadConnections(t *testing.T) {
 		t.Fatalf("the crowd failed: %q", text)
 	}
 	opened := s.files() - files
-	with := rounds(workers, func(n int) bool { return n == 300 })
+	with := rounds(workers, func(n int) bool { return n == 80 })
 	grown := s.memory() - memory
 	for i, w := range workers {
 		if w.err != nil {
