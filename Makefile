@@ -9,10 +9,12 @@ endif
 endif
 
 # All but the tests that boot kernels: those run a program, in which the race detector of the test sees nothing.
-PACKAGES = $(shell $(GO) list ./... | grep -v /conformance/kernel)
+PACKAGES = $(shell $(GO) list ./... | grep -v -e /conformance/kernel -e /conformance/cluster)
 
 FUZZTIME ?= 10m
 KILLS ?= 50
+FAULTS ?= 500
+ROUNDS ?= 100000
 
 .PHONY: build deps test soak fuzz bench lint
 
@@ -27,12 +29,12 @@ test: deps
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m $(PACKAGES)
 	$(GO) test -timeout 20m ./statesync/sim
-	$(GO) test -count=1 -parallel 3 -timeout 20m ./conformance/kernel/...
+	$(GO) test -count=1 -p 1 -parallel 3 -timeout 20m ./conformance/kernel/... ./conformance/cluster/...
 
 # Kills of the gateway under each load and minor version, KILLS in a row.
 soak: deps
 	HOLDFAST_SIM_SEEDS=1000000 $(GO) test -count=1 -timeout 5h -v -run TestSeeds ./statesync/sim
-	HOLDFAST_KILLS=$(KILLS) $(GO) test -count=1 -timeout 5h -v -run 'Kill|Soak' ./conformance/...
+	HOLDFAST_KILLS=$(KILLS) $(GO) test -count=1 -timeout 5h -v -p 1 -run 'Kill|Soak|Faults|Mutex' ./conformance/...
 
 # Each fuzz target of each package for FUZZTIME.
 fuzz:
