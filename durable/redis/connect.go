@@ -46,6 +46,10 @@ func connect(a *address, o Options, examine func(context.Context, *goredis.Conn)
 		}
 		return nil
 	}
+	read := o.Timeout
+	if a.replicas > 0 {
+		read *= 2 // WAIT takes as long again
+	}
 	const (
 		// A failed dial counts against the pool's size, and when that is reached the
 		// pool tries only every second. We have our own pauses.
@@ -62,7 +66,7 @@ func connect(a *address, o Options, examine func(context.Context, *goredis.Conn)
 			Username: a.user, Password: a.password, DB: a.db, Protocol: 2,
 			Dialer: dial, OnConnect: onConnect,
 			MaxRetries: noRetries, DialerRetries: oneDial, DialTimeout: dialTimeout(o),
-			ReadTimeout: 2 * o.Timeout, WriteTimeout: o.Timeout, PoolSize: poolSize,
+			ReadTimeout: read, WriteTimeout: o.Timeout, PoolSize: poolSize,
 			PipelinePoolSize: -1, DisableIdentity: true,
 		})
 	}
@@ -70,7 +74,7 @@ func connect(a *address, o Options, examine func(context.Context, *goredis.Conn)
 		Addr: a.hosts[0], Username: a.user, Password: a.password, DB: a.db, Protocol: 2,
 		Dialer: dial, OnConnect: onConnect,
 		MaxRetries: noRetries, DialerRetries: oneDial, DialTimeout: dialTimeout(o),
-		ReadTimeout: 2 * o.Timeout, WriteTimeout: o.Timeout, PoolSize: poolSize,
+		ReadTimeout: read, WriteTimeout: o.Timeout, PoolSize: poolSize,
 		PipelinePoolSize: -1, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})

@@ -149,6 +149,26 @@ func TestUserRights(t *testing.T) {
 	refused(t, "redis://"+server.addr(), redis.Options{}, "NOAUTH")
 }
 
+// A right that is taken away while a store is in use stops the function in its
+// midst: then nobody is told that all is well, or that nothing was done.
+func TestRightIsTakenAway(t *testing.T) {
+	server := startRedis(t, durableArgs...)
+	c := server.client()
+	ctx := context.Background()
+	domain := newDomain()
+	args := append([]any{"ACL", "SETUSER", "gw", "on", ">p", "~holdfast:{" + domain + "}:*"}, fields(redis.Rights)...)
+	if err := c.Do(ctx, args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, "redis://gw:p@"+server.addr(), redis.Options{Domain: domain})
+	if err := c.Do(ctx, "ACL", "SETUSER", "gw", "-zadd").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := commit(s, put("g", "1")); !errors.Is(err, durable.ErrUnknown) || !errors.Is(err, durable.ErrDamaged) {
+		t.Errorf("a commit that failed in its midst: %v", err)
+	}
+}
+
 func fields(text string) []any {
 	var all []any
 	for _, f := range strings.Fields(text) {
