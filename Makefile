@@ -33,8 +33,8 @@ test: deps
 
 # Kills of the gateway under each load and minor version, KILLS in a row.
 soak: deps
-	HOLDFAST_SIM_SEEDS=1000000 $(GO) test -count=1 -timeout 5h -v -run TestSeeds ./statesync/sim
-	HOLDFAST_KILLS=$(KILLS) $(GO) test -count=1 -timeout 5h -v -p 1 -run 'Kill|Soak|Faults|Mutex' ./conformance/...
+	HOLDFAST_SIM_SEEDS=1000000 $(GO) test -count=1 -parallel 3 -timeout 5h -v -run TestSeeds ./statesync/sim
+	HOLDFAST_KILLS=$(KILLS) $(GO) test -count=1 -parallel 3 -timeout 5h -v -p 1 -run 'Kill|Soak|Faults|Mutex' ./conformance/...
 
 # Each fuzz target of each package for FUZZTIME.
 fuzz:
