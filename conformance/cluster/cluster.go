@@ -23,6 +23,7 @@ type Config struct {
 	Gateways     int           // default 3
 	GatewayLease time.Duration // default 5 s
 	Lease        time.Duration // of clients; default 90 s
+	NoPeers      bool          // without NATS
 	Args         []string      // further flags of all gateways
 }
 
@@ -32,6 +33,7 @@ type Cluster struct {
 	Dir      string     // what all gateways serve
 	Addr     netip.Addr // the balancer's: what clients mount
 	Store    *kernel.Process
+	Peers    *kernel.Process // NATS; nil with Config.NoPeers
 	Balancer *kernel.Process
 	Gateways []*Gateway
 	Config   Config
@@ -52,12 +54,13 @@ const (
 	nfsPort   = 2049
 	readyPort = 9100
 	storePort = 6379
+	peersPort = 4222
 )
 
 // New starts a cluster that lives as long as the test, or skips the test with the reason why it cannot run here.
 func New(tb testing.TB, cfg Config) *Cluster {
 	tb.Helper()
-	kernel.Need(tb, "redis-server", "redis-cli", "haproxy")
+	kernel.Need(tb, "redis-server", "redis-cli", "nats-server", "haproxy")
 	if cfg.Gateways == 0 {
 		cfg.Gateways = 3
 	}
@@ -83,16 +86,19 @@ func New(tb testing.TB, cfg Config) *Cluster {
 	balancer, store := lab.Host(tb, "balancer"), lab.Host(tb, "store")
 	c.Addr = balancer.Front
 	c.startStore(tb, store)
+	if !cfg.NoPeers {
+		c.startPeers(tb, lab.Host(tb, "peers"))
+	}
 	for i := range cfg.Gateways {
 		c.Gateways = append(c.Gateways, c.newGateway(tb, i))
 	}
-	c.startBalancer(tb, balancer)
 	for _, g := range c.Gateways {
 		g.Start(tb)
 	}
 	for _, g := range c.Gateways {
 		g.AwaitReady(tb)
 	}
+	c.startBalancer(tb, balancer)
 	c.awaitBalancer(tb)
 	return c
 }
@@ -102,6 +108,25 @@ func (c *Cluster) startStore(tb testing.TB, h *kernel.Host) {
 	tb.Helper()
 	c.Store = h.Process(tb, "store", "redis-server", "--port", fmt.Sprint(storePort), "--bind", h.Back.String(),
 		"--protected-mode", "no", "--appendonly", "yes", "--appendfsync", "always", "--save", "", "--loglevel", "warning")
+	c.Store.Start(tb)
+}
+
+// startPeers starts the NATS between the gateways.
+func (c *Cluster) startPeers(tb testing.TB, h *kernel.Host) {
+	tb.Helper()
+	c.Peers = h.Process(tb, "peers", "nats-server", "-a", h.Back.String(), "-p", fmt.Sprint(peersPort))
+	c.Peers.Start(tb)
+}
+
+// RestartStore ends the Redis and starts it again: by SIGKILL, or in good order.
+func (c *Cluster) RestartStore(tb testing.TB, kill bool) {
+	tb.Helper()
+	if kill {
+		c.Store.Kill(tb)
+	} else {
+		c.Store.Signal(tb, syscall.SIGTERM)
+		<-c.Store.Gone()
+	}
 	c.Store.Start(tb)
 }
 
@@ -129,6 +154,9 @@ func (c *Cluster) newGateway(tb testing.TB, i int) *Gateway {
 		"--state", g.State, "--no-root-squash",
 		"--lease", c.Config.Lease.String(), "--gateway-lease", c.Config.GatewayLease.String(),
 		"--proxy-protocol", c.Addr.String(),
+	}
+	if c.Peers != nil {
+		argv = append(argv, "--peers", fmt.Sprintf("nats://%s:%d", c.Peers.Host.Back, peersPort))
 	}
 	g.Process = h.Process(tb, name, append(argv, c.Config.Args...)...)
 	return g
@@ -198,6 +226,16 @@ func root(tb testing.TB) string {
 		}
 		dir = filepath.Dir(dir)
 	}
+}
+
+// Status is what "holdfast status" prints of the gateway.
+func (g *Gateway) Status(tb testing.TB) string {
+	tb.Helper()
+	out, err := g.Host.Command(g.c.Config.Binary, "status", "--state", g.State).CombinedOutput()
+	if err != nil {
+		tb.Fatalf("status of gateway %s: %v\n%s", g.Name, err, out)
+	}
+	return string(out)
 }
 
 // Ready says why the gateway does not serve, or nil.

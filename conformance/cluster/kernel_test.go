@@ -151,9 +151,34 @@ func TestFaults(t *testing.T) {
 	}
 	for range max(1, n/10) {
 		suffer(t, c, workers, cluster.Nothing, stalls)
+		suffer(t, c, workers, storeRestarted(c), stalls)
+		suffer(t, c, workers, peersGone(c), stalls)
 	}
 	t.Logf("longest stalls of a client, gateway lease %v:\n%v", c.Config.GatewayLease, stalls)
 	finish(t, workers)
+}
+
+// storeRestarted: the Redis dies and is started again.
+func storeRestarted(c *cluster.Cluster) cluster.Fault {
+	f := cluster.Nothing
+	f.Name = "store killed, started again"
+	f.Break = func(tb testing.TB, _ *cluster.Gateway) { c.RestartStore(tb, true) }
+	f.Mend = func(tb testing.TB, _ *cluster.Gateway) {
+		for _, g := range c.Gateways {
+			g.AwaitReady(tb)
+		}
+	}
+	return f
+}
+
+// peersGone: NATS dies and stays away for longer than a gateway's lease.
+func peersGone(c *cluster.Cluster) cluster.Fault {
+	f := cluster.Nothing
+	f.Name = "peers' channel gone"
+	f.Break = func(tb testing.TB, _ *cluster.Gateway) { c.Peers.Kill(tb) }
+	f.Mend = func(tb testing.TB, _ *cluster.Gateway) { c.Peers.Start(tb) }
+	f.Noticed = func(lease time.Duration) time.Duration { return 2 * lease }
+	return f
 }
 
 // reconnects is how long after a connect Linux waits before the next one (XS_TCP_INIT_REEST_TO). Faults that come faster than that
