@@ -16,11 +16,8 @@ func compoundTests() []Test {
 		{Code: "COMP5", minors: all, RFC: "RFC 8881 §16.2.3", Says: "nothing is carried out after the first operation that fails", run: compStops},
 		{Code: "COMP6", minors: v0 | v1, RFC: "RFC 8881 §16.2.3, RFC 8178 §4.4", Says: "an operation of a later minor version is NFS4ERR_OP_ILLEGAL", run: compLater},
 		{Code: "COMP7", minors: v12, RFC: "RFC 8881 §17, §20.11", Says: "operations that NFSv4.1 made mandatory not to implement are NFS4ERR_NOTSUPP", run: compObsolete},
-		{Code: "COMP8", minors: all, RFC: "RFC 8881 §16.2.3.1.1", Says: "an operation that needs a current filehandle is NFS4ERR_NOFILEHANDLE without one", run: compNoFH},
-		{Code: "COMP9", minors: v12, RFC: "RFC 8881 §18.46.3", Says: "an operation that needs a session is NFS4ERR_OP_NOT_IN_SESSION as the first", run: compNotInSession},
 		{Code: "COMP10", minors: v12, RFC: "RFC 8881 §18.46.3", Says: "SEQUENCE anywhere but first is NFS4ERR_SEQUENCE_POS", run: compSequencePos},
 		{Code: "COMP11", minors: v12, RFC: "RFC 8881 §18.36.3", Says: "more operations than ca_maxoperations are NFS4ERR_TOO_MANY_OPS", run: compTooMany},
-		{Code: "COMP12", minors: v12, RFC: "RFC 8881 §18.35.3, §18.36.3", Says: "EXCHANGE_ID and others outside a session must be alone: NFS4ERR_NOT_ONLY_OP", run: compNotOnly},
 		{Code: "COMP13", minors: all, RFC: "RFC 8881 §16.2.3", Says: "a tag may be as long as 1024 bytes at least", run: compLongTag},
 		{Code: "COMP14", minors: v0, RFC: "RFC 7530 §15.2.4", Says: "a long COMPOUND is carried out or refused with NFS4ERR_RESOURCE, in order and completely up to there", run: compLong},
 		{Code: "COMP15", minors: all, RFC: "RFC 8881 §16.2.3", Says: "the results of the operations before a failed one are returned", run: compPartial},
@@ -121,60 +118,6 @@ func compObsolete(e *Env) {
 	e.Want(c, is(nfs4.ErrNotSupp), client.PutRootFH(), client.OpenConfirm(nfs4.Stateid{}, 1))
 }
 
-// needFH are operations that need a current filehandle, with harmless
-// arguments.
-func needFH(minor uint32, clientID uint64) []client.Op {
-	o := client.Owner{ClientID: clientID, Name: "o"}
-	anon := nfs4.AnonymousStateid
-	ops := []client.Op{
-		client.Access(1), client.Close(0, anon), client.Commit(0, 0),
-		client.Create(client.CreateArgs{Type: nfs4.TypeDir, Name: "x"}),
-		client.GetAttr(nfs4.AttrType), client.GetFH(),
-		client.Lock(client.LockArgs{Type: nfs4.ReadLT, Length: 1, LockStateid: anon}),
-		client.LockT(nfs4.ReadLT, 0, 1, o),
-		client.LockU(nfs4.ReadLT, 0, anon, 0, 1),
-		client.Lookup("x"), client.LookupP(), client.NVerify(new(client.Attrs).SetSize(1)),
-		client.Open(client.OpenArgs{Access: 1, Owner: o, Name: "x"}),
-		client.OpenDowngrade(anon, 0, 1, 0),
-		client.Read(anon, 0, 1), client.ReadDir(client.ReadDirArgs{MaxCount: 4096}), client.ReadLink(),
-		client.Remove("x"), client.SaveFH(), client.SecInfo("x"),
-		client.SetAttr(anon, new(client.Attrs).SetMode(0o600)), client.Verify(new(client.Attrs).SetSize(1)),
-		client.Write(anon, 0, nfs4.FileSync, []byte("x")),
-	}
-	if minor == 0 {
-		ops = append(ops, client.OpenConfirm(anon, 1))
-	} else {
-		ops = append(ops, client.SecInfoNoName(nfs4.SecInfoCurrentFH))
-	}
-	if minor == 2 {
-		ops = append(ops, client.Seek(anon, 0, nfs4.ContentData), client.Allocate(anon, 0, 1), client.GetXattr("x"))
-	}
-	return ops
-}
-
-func compNoFH(e *Env) {
-	for _, op := range needFH(e.Minor, e.Client().ClientID) {
-		ok := is(nfs4.ErrNoFileHandle)
-		if op.Num >= nfs4.OpAllocate { // what is optional may be refused first
-			ok = append(ok, nfs4.ErrNotSupp)
-		}
-		e.Want(e.Client(), ok, op)
-	}
-}
-
-func compNotInSession(e *Env) {
-	c := e.Conn()
-	for _, op := range []client.Op{
-		client.PutRootFH(), client.GetFH(), client.Lookup("x"), client.ReclaimComplete(false),
-		client.Write(nfs4.Stateid{}, 0, 0, nil), client.TestStateid(),
-	} {
-		p := e.WantRaw(c, is(nfs4.ErrOpNotInSession), op)
-		if len(p.Results) != 1 {
-			e.Errorf("%v", p)
-		}
-	}
-}
-
 func compSequencePos(e *Env) {
 	c := e.Client()
 	e.Want(c, is(nfs4.ErrSequencePos), client.PutRootFH(), client.Sequence(c.Session.ID, 1, 1, 1, false))
@@ -193,19 +136,6 @@ func compTooMany(e *Env) {
 	}
 	e.OK(c, ops[:n-1]...) // SEQUENCE counts too
 	e.Expect(e.Do(c, ops...), is(nfs4.ErrTooManyOps))
-}
-
-func compNotOnly(e *Env) {
-	c := e.Client()
-	bare := e.Conn()
-	e.WantRaw(bare, is(nfs4.ErrNotOnlyOp), client.ExchangeID(client.ExchangeIDArgs{Owner: "alone"}), client.PutRootFH())
-	e.WantRaw(bare, is(nfs4.ErrNotOnlyOp), client.CreateSession(client.CreateSessionArgs{
-		ClientID: c.ClientID, Seq: 2, Fore: client.DefaultFore, Back: client.DefaultBack,
-	}), client.PutRootFH())
-	e.WantRaw(bare, is(nfs4.ErrNotOnlyOp), client.BindConnToSession(c.Session.ID, nfs4.CDFCFore), client.PutRootFH())
-	e.WantRaw(bare, is(nfs4.ErrNotOnlyOp), client.DestroySession(c.Session.ID), client.PutRootFH())
-	e.WantRaw(bare, is(nfs4.ErrNotOnlyOp), client.DestroyClientID(c.ClientID), client.PutRootFH())
-	e.OK(c, client.PutRootFH())
 }
 
 func compLong(e *Env) {

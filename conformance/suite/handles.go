@@ -278,7 +278,6 @@ func (e *Env) badXDR(p *client.Reply, err error) {
 
 func xdrTests() []Test {
 	return []Test{
-		{Code: "XDR1", minors: all, RFC: "RFC 8881 §15.1.1.1", Says: "arguments cut short are NFS4ERR_BADXDR, whichever operation", run: xdrTruncated},
 		{Code: "XDR2", minors: all, RFC: "RFC 8881 §15.1.1.1", Says: "a length larger than the request is NFS4ERR_BADXDR", run: xdrLengths},
 		{Code: "XDR3", minors: all, RFC: "RFC 8881 §15.1.1.1", Says: "a bitmap with a hostile number of words is NFS4ERR_BADXDR", run: xdrBitmap},
 		{Code: "XDR4", minors: all, RFC: "RFC 8881 §15.1.1.1", Says: "attribute values that do not fit their bitmap are NFS4ERR_BADXDR", run: xdrAttrs},
@@ -287,35 +286,6 @@ func xdrTests() []Test {
 		{Code: "XDR7", minors: all, RFC: "RFC 8881 §15.1.1.1", Says: "a union discriminant that is not defined is refused", run: xdrUnion},
 		{Code: "XDR8", minors: all, RFC: "RFC 8881 §15.1.1.1", Says: "after any malformed request the connection and the session go on", run: xdrSurvives},
 	}
-}
-
-// anyOps are one of each operation that takes arguments, on a file and a
-// directory that exist.
-func (e *Env) anyOps() []client.Op {
-	ops := needFH(e.Minor, e.Client().ClientID)
-	if e.Minor > 0 {
-		ops = append(ops, client.TestStateid(nfs4.Stateid{}), client.FreeStateid(nfs4.Stateid{}), client.ReclaimComplete(false))
-	}
-	return ops
-}
-
-func xdrTruncated(e *Env) {
-	c := e.Client()
-	dir := e.Dir()
-	for _, op := range e.anyOps() {
-		if len(op.Args) == 0 {
-			continue
-		}
-		for _, n := range []int{0, len(op.Args) - 4} {
-			cut := client.Op{Num: op.Num, Args: op.Args[:n]}
-			p, err := c.Compound(client.PutFH(dir), cut)
-			if err == nil && p.Status == nfs4.ErrNotSupp {
-				continue
-			}
-			e.badXDR(p, err)
-		}
-	}
-	e.OK(c, client.PutFH(dir))
 }
 
 func xdrLengths(e *Env) {
