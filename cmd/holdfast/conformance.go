@@ -19,7 +19,7 @@ import (
 func conformanceCommand() *cobra.Command {
 	var server, path string
 	var minors []uint
-	var list, asJSON, verbose, slow, optional bool
+	var list, asJSON, verbose, slow, optional, asErrors bool
 	cmd := &cobra.Command{
 		Use:   "conformance --server HOST:PORT [--path DIR] [CODE|FAMILY|!CODE|!FAMILY]...",
 		Short: "Check an NFSv4 server against the RFCs",
@@ -60,10 +60,15 @@ be writable and must not squash root. The exit status is 1 if a test failed.`,
 					}
 					res := suite.RunTest(cmd.Context(), target, t, uint32(minor))
 					results = append(results, res)
-					if !asJSON && (verbose || res.Outcome == suite.Fail) {
+					if !asJSON && !asErrors && (verbose || res.Outcome == suite.Fail) {
 						fmt.Fprintln(out, res)
 					}
 				}
+			}
+			if asErrors {
+				page, _ := suite.ErrorPage(results)
+				fmt.Fprint(out, page)
+				return nil
 			}
 			return reportTests(out, results, asJSON)
 		},
@@ -74,6 +79,7 @@ be writable and must not squash root. The exit status is 1 if a test failed.`,
 	f.UintSliceVar(&minors, "minor", []uint{0, 1, 2}, "minor versions to check")
 	f.BoolVar(&list, "list", false, "list the tests")
 	f.BoolVar(&asJSON, "json", false, "print the results as JSON")
+	f.BoolVar(&asErrors, "errors", false, "print which errors of which operations were provoked, as Markdown")
 	f.BoolVarP(&verbose, "verbose", "v", false, "print each test, not only failures")
 	f.BoolVar(&slow, "slow", false, "run tests that wait for leases to end, too")
 	f.BoolVar(&optional, "optional", false, "run tests of what the RFCs recommend or allow, too")

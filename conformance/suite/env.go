@@ -33,6 +33,8 @@ type Env struct {
 	work    client.FH // Target.Path
 	dirs    []string  // made in work
 	invalid string    // a status that no table allows, unless the test wanted it
+
+	provoked []Provoked
 }
 
 // where returns file and line of the test's statement, for messages.
@@ -188,7 +190,16 @@ func (e *Env) Expect(p *client.Reply, want []nfs4.Status) *client.Reply {
 		e.Fatalf("got %v, want %v: %v", p.Status, want, p)
 	}
 	e.invalid = ""
+	e.provoke(p.Last().Op, p.Status, want)
 	return p
+}
+
+// provoke notes an error that the test demanded.
+func (e *Env) provoke(op nfs4.Op, got nfs4.Status, want []nfs4.Status) {
+	x := Provoked{op, got}
+	if got != nfs4.OK && !slices.Contains(want, nfs4.OK) && !slices.Contains(e.provoked, x) {
+		e.provoked = append(e.provoked, x)
+	}
 }
 
 // OK sends a compound that must succeed.
@@ -223,6 +234,10 @@ func (e *Env) Err(err error, want ...nfs4.Status) {
 	}
 	if !slices.Contains(want, s) {
 		e.Fatalf("got %v, want %v", s, want)
+	}
+	var oe *client.OpError
+	if errors.As(err, &oe) {
+		e.provoke(oe.Op, s, want)
 	}
 }
 

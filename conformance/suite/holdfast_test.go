@@ -3,11 +3,13 @@ package suite
 import (
 	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +17,18 @@ import (
 )
 
 var listening = regexp.MustCompile(`Listening on ([^ ,]+?)[.,] `)
+
+// fastDir returns a directory in memory, where there is one: what is under test
+// here is the protocol, not the disk. It is of no use for what is exported: memory
+// counts changes too coarsely.
+func fastDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "holdfast-suite-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
 
 // serve builds the program, runs "holdfast serve" with a new directory and
 // state, and returns where it listens.
@@ -28,7 +42,7 @@ func serve(t *testing.T, flags ...string) string {
 	if out, err := exec.Command("go", "build", "-o", bin, "holdfast/cmd/holdfast").CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
-	args := append([]string{"serve", filepath.Join(dir, "export"), "--listen", "127.0.0.1:0", "--state", filepath.Join(dir, "state"), "--no-root-squash"}, flags...)
+	args := append([]string{"serve", filepath.Join(dir, "export"), "--listen", "127.0.0.1:0", "--state", filepath.Join(fastDir(t), "state"), "--no-root-squash"}, flags...)
 	cmd := exec.Command(bin, args...)
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -63,29 +77,70 @@ func serve(t *testing.T, flags ...string) string {
 	return ""
 }
 
-// TestHoldfast runs the suite against the program as a user runs it.
+// TestHoldfast runs the whole suite against the program as a user runs it. The
+// tests that wait for leases have a server of their own with short ones.
 func TestHoldfast(t *testing.T) {
-	Run(t, Target{Dial: client.TCP(serve(t)), Timeout: 30 * time.Second, Optional: true})
+	var results collector
+	t.Run("all", func(t *testing.T) {
+		t.Run("suite", func(t *testing.T) {
+			t.Parallel()
+			target := Target{Dial: client.TCP(serve(t)), Timeout: 30 * time.Second, Optional: true}
+			results.run(t, target, func(test *Test) bool { return !test.Has(slow) })
+		})
+		t.Run("leases", func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("it waits for leases")
+			}
+			t.Parallel()
+			target := Target{Dial: client.TCP(serve(t, "--lease", "2s")), Timeout: 30 * time.Second, Optional: true, Slow: true}
+			results.run(t, target, func(test *Test) bool { return test.Has(slow) })
+		})
+	})
+	if results.complete() && !t.Failed() {
+		checkErrorPage(t, results.all)
+	}
 }
 
-// TestHoldfastLeases runs the tests that wait for leases, with short ones.
-func TestHoldfastLeases(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it waits for leases")
-	}
-	target := Target{Dial: client.TCP(serve(t, "--lease", "2s")), Timeout: 30 * time.Second, Optional: true, Slow: true}
+// A collector keeps the results of tests that run beside each other.
+type collector struct {
+	mu  sync.Mutex
+	all []Result
+}
+
+// run runs the tests that it is to run as subtests, in every minor version.
+func (c *collector) run(t *testing.T, target Target, which func(test *Test) bool) {
 	for minor := range uint32(3) {
 		for _, test := range All() {
-			if test.Minor(minor) && test.Has(slow) {
-				t.Run(test.Code+"/v4."+string(rune('0'+minor)), func(t *testing.T) {
-					t.Parallel()
-					if res := RunTest(t.Context(), target, test, minor); res.Outcome != Pass {
-						t.Errorf("%v", res)
-					}
-				})
+			if !test.Minor(minor) || !which(&test) {
+				continue
+			}
+			t.Run(fmt.Sprintf("v4.%d/%s", minor, test.Code), func(t *testing.T) {
+				t.Parallel()
+				res := RunTest(t.Context(), target, test, minor)
+				c.add(res)
+				report(t, res)
+			})
+		}
+	}
+}
+
+func (c *collector) add(r Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = append(c.all, r)
+}
+
+// complete says whether every test has run in every minor version.
+func (c *collector) complete() bool {
+	want := 0
+	for _, test := range All() {
+		for minor := range uint32(3) {
+			if test.Minor(minor) {
+				want++
 			}
 		}
 	}
+	return len(c.all) == want
 }
 
 // TestTarget runs the suite against any server: HOLDFAST_SUITE_TARGET is its

@@ -94,6 +94,8 @@ type Result struct {
 	// Messages say what failed or why it was skipped.
 	Messages []string
 	Took     time.Duration
+	// Provoked are the errors that the test demanded and got.
+	Provoked []Provoked
 }
 
 // String is one line, or several for a failure.
@@ -130,7 +132,7 @@ func RunTest(ctx context.Context, target Target, test Test, minor uint32) Result
 		e.settle()
 	}()
 	<-done
-	res := Result{Test: test, Minor: minor, Outcome: Pass, Messages: e.messages, Took: time.Since(start)}
+	res := Result{Test: test, Minor: minor, Outcome: Pass, Messages: e.messages, Took: time.Since(start), Provoked: e.provoked}
 	switch {
 	case e.failed:
 		res.Outcome = Fail
@@ -153,16 +155,20 @@ func Run(t *testing.T, target Target, minors ...uint32) {
 					continue
 				}
 				t.Run(test.Code, func(t *testing.T) {
-					res := RunTest(t.Context(), target, test, minor)
-					switch res.Outcome {
-					case Fail:
-						t.Errorf("%v", res)
-					case Skip:
-						t.Skip(strings.Join(res.Messages, "; "))
-					}
+					report(t, RunTest(t.Context(), target, test, minor))
 				})
 			}
 		})
+	}
+}
+
+// report ends a subtest as its result says.
+func report(t *testing.T, res Result) {
+	switch res.Outcome {
+	case Fail:
+		t.Errorf("%v", res)
+	case Skip:
+		t.Skip(strings.Join(res.Messages, "; "))
 	}
 }
 
