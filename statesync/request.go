@@ -112,6 +112,9 @@ func (r *Request) dropStale(b *durable.Batch) {
 // took notes a commit that carried rec.
 func (r *Request) took(rec *rules.Slot) {
 	r.entry.wrote(rec)
+	if rec.Begun == nil {
+		r.intent = nil // it was of an operation that has its result now, not of what follows
+	}
 	if !r.changed {
 		r.changed = true
 		if r.client == nil {
@@ -175,7 +178,7 @@ func (r *Request) unsaid(err error) error {
 // ran elsewhere already. It is asked before an error is believed that may come
 // from that.
 func (r *Request) verify(ctx context.Context) error {
-	if !r.n.cfg.Shared || r.changed {
+	if !r.n.cfg.Shared {
 		return nil
 	}
 	g, err := r.n.load(ctx, r.entry.key)
