@@ -86,7 +86,7 @@ func (h *house) client(minor, uid uint32) *client.Client {
 		Options: client.Options{Cred: client.SysAuth(uid, uid)},
 		Dial: func(context.Context) (net.Conn, error) {
 			near, far := net.Pipe()
-			go serve(far, h.srv)
+			go serve(far, h.srv, nil)
 			return near, nil
 		},
 	})

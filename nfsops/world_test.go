@@ -28,8 +28,9 @@ import (
 // crashes are exact, and the operations between them. It can be stopped dead
 // at any of its effects and started again on what survived.
 type world struct {
-	t   *testing.T
-	dir string
+	t    *testing.T
+	dir  string
+	join func(*statesync.Config) // changes what start joins with; nil: nothing
 
 	mu    sync.Mutex
 	store *memory.Store
@@ -41,6 +42,12 @@ type world struct {
 	// Effects are counted from 1 while at is not 0; at number at everything stops.
 	effects, at int
 	dead        bool
+
+	// hangs, if it is not nil, makes it hang at that effect instead, until wake is closed.
+	hangs, wake chan struct{}
+	noGap       bool // not between the last look whether it may serve and a change of the file system
+
+	running sync.WaitGroup // requests
 }
 
 var errDead = errors.New("the gateway is dead")
@@ -65,13 +72,22 @@ func (w *world) effect() error {
 	if w.dead {
 		return errors.Join(durable.ErrClosed, errDead)
 	}
-	if w.at != 0 {
-		w.effects++
-		if w.effects == w.at {
-			w.dead = true
-			return errors.Join(durable.ErrClosed, errDead)
-		}
+	if w.at == 0 {
+		return nil
 	}
+	w.effects++
+	switch {
+	case w.effects != w.at:
+		return nil
+	case w.hangs == nil:
+		w.dead = true
+		return errors.Join(durable.ErrClosed, errDead)
+	}
+	wake := w.wake
+	close(w.hangs)
+	w.mu.Unlock()
+	<-wake
+	w.mu.Lock()
 	return nil
 }
 
@@ -82,7 +98,11 @@ func (w *world) start() {
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	}
-	node, err := statesync.Join(ctx, statesync.Config{Store: w.store, Name: "gw", Lease: time.Minute, Logger: log})
+	cfg := statesync.Config{Store: w.store, Name: "gw", Lease: time.Minute, Logger: log}
+	if w.join != nil {
+		w.join(&cfg)
+	}
+	node, err := statesync.Join(ctx, cfg)
 	if err != nil {
 		w.t.Fatalf("join: %v", err)
 	}
@@ -107,23 +127,28 @@ func (w *world) start() {
 // process starts on what the store and the file system kept. seed chooses how much
 // of what nobody had waited for was kept.
 func (w *world) restart(seed uint64) {
-	w.mu.Lock()
-	w.dead, w.at, w.effects = true, 0, 0
-	conns := w.conns
-	w.conns = nil
-	old, fs := w.store, w.fs
-	w.mu.Unlock()
-	for _, c := range conns {
-		c.Close()
-	}
-	w.srv.Close()
-	fs.Close()
-	survived := old.Crash(seed)
+	w.kill()
+	survived := w.store.Crash(seed)
 	w.mu.Lock()
 	w.dead = false
 	w.store = survived
 	w.mu.Unlock()
 	w.start()
+}
+
+// kill ends the gateway: its connections are gone, and nothing of it has an
+// effect any more.
+func (w *world) kill() {
+	w.mu.Lock()
+	w.dead, w.at, w.effects = true, 0, 0
+	conns := w.conns
+	w.conns = nil
+	w.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
+	w.srv.Close()
+	w.fs.Close()
 }
 
 func (w *world) stop() {
@@ -145,11 +170,47 @@ func (w *world) arm(n int) {
 	w.at, w.effects = n, 0
 }
 
+// armHang lets the gateway hang at the n-th effect from now until goOn; what it
+// returns is closed when it does.
+func (w *world) armHang(n int) (hangs <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at, w.effects = n, 0
+	w.hangs, w.wake = make(chan struct{}), make(chan struct{})
+	return w.hangs
+}
+
+// skipGap lets a hang wait for the next effect.
+func (w *world) skipGap() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.noGap && w.hangs != nil && w.effects+1 == w.at {
+		w.at++
+	}
+}
+
+// goOn ends a hang, if there is one, and returns when the request that hung has ended.
+func (w *world) goOn() {
+	w.mu.Lock()
+	if w.wake != nil {
+		close(w.wake)
+	}
+	w.hangs, w.wake = nil, nil
+	w.mu.Unlock()
+	w.running.Wait()
+}
+
 // seen returns how many effects there were since arm.
 func (w *world) seen() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.effects
+}
+
+func (w *world) isDead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dead
 }
 
 // dial connects a client to the gateway as it is now.
@@ -159,18 +220,23 @@ func (w *world) dial(context.Context) (net.Conn, error) {
 	w.conns = append(w.conns, far)
 	srv := w.srv
 	w.mu.Unlock()
-	go serve(far, srv)
+	go serve(far, srv, w)
 	return near, nil
 }
 
 // client establishes a client of a minor version.
 func (w *world) client(minor uint32) *client.Client {
 	w.t.Helper()
-	c, err := client.New(context.Background(), client.Config{Dial: w.dial, Minor: minor})
+	return establish(w.t, minor, w.dial)
+}
+
+func establish(t *testing.T, minor uint32, dial dialer) *client.Client {
+	t.Helper()
+	c, err := client.New(context.Background(), client.Config{Dial: dial, Minor: minor})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
-	w.t.Cleanup(c.Close)
+	t.Cleanup(c.Close)
 	return c
 }
 
@@ -179,8 +245,8 @@ type testConn struct{}
 func (testConn) Bind(nfs4.SessionID, bool) {}
 func (testConn) ID() uint64                { return 1 }
 
-// serve answers one connection, a request at a time.
-func serve(conn net.Conn, srv *nfsops.Server) {
+// serve answers one connection, a request at a time, until the gateway is dead; w may be nil.
+func serve(conn net.Conn, srv *nfsops.Server, w *world) {
 	defer conn.Close()
 	r := oncrpc.NewReader(conn, 2<<20)
 	out := oncrpc.NewWriter(conn)
@@ -201,69 +267,24 @@ func serve(conn net.Conn, srv *nfsops.Server) {
 			call.Flavor = nfsops.AuthSys
 			call.Creds = export.Creds{UID: sys.UID, GID: sys.GID, Groups: sys.Groups()}
 		}
-		var w xdr.Writer
-		w.Reserve(oncrpc.MarkSize)
-		oncrpc.AppendAccepted(&w, head.XID, oncrpc.Success)
+		var reply xdr.Writer
+		reply.Reserve(oncrpc.MarkSize)
+		oncrpc.AppendAccepted(&reply, head.XID, oncrpc.Success)
 		if head.Proc != nfs4.ProcNull {
-			if err := srv.Compound(context.Background(), &call, &w); err != nil {
+			if w != nil {
+				w.running.Add(1)
+			}
+			err := srv.Compound(context.Background(), &call, &reply)
+			if w != nil {
+				w.running.Done()
+			}
+			if err != nil {
 				return
 			}
 		}
 		rec.Free()
-		if out.WriteRecord(w.Bytes()) != nil {
+		if w != nil && w.isDead() || out.WriteRecord(reply.Bytes()) != nil {
 			return
 		}
 	}
-}
-
-// crashFS is the file system with an effect before and after each change.
-type crashFS struct {
-	*posix.FS
-	w *world
-}
-
-// change runs one change between two effects.
-func (f *crashFS) change(do func() error) error {
-	if err := f.w.effect(); err != nil {
-		return err
-	}
-	if err := do(); err != nil {
-		return err
-	}
-	return f.w.effect()
-}
-
-func (f *crashFS) Setattr(cred *export.Creds, h []byte, file export.File, set *export.SetAttr) error {
-	return f.change(func() error { return f.FS.Setattr(cred, h, file, set) })
-}
-
-func (f *crashFS) Make(cred *export.Creds, dir []byte, name string, args *export.MakeArgs, open bool, attr *export.Attr) (h []byte, file export.File, d export.DirChange, err error) {
-	err = f.change(func() error {
-		h, file, d, err = f.FS.Make(cred, dir, name, args, open, attr)
-		return err
-	})
-	return h, file, d, err
-}
-
-func (f *crashFS) Link(cred *export.Creds, h, dir []byte, name string) (d export.DirChange, err error) {
-	err = f.change(func() error { d, err = f.FS.Link(cred, h, dir, name); return err })
-	return d, err
-}
-
-func (f *crashFS) Remove(cred *export.Creds, dir []byte, name string) (d export.DirChange, err error) {
-	err = f.change(func() error { d, err = f.FS.Remove(cred, dir, name); return err })
-	return d, err
-}
-
-func (f *crashFS) Rename(cred *export.Creds, fromDir []byte, from string, toDir []byte, to string) (a, b export.DirChange, err error) {
-	err = f.change(func() error { a, b, err = f.FS.Rename(cred, fromDir, from, toDir, to); return err })
-	return a, b, err
-}
-
-func (f *crashFS) SetXattr(cred *export.Creds, h []byte, name string, value []byte, mode export.XattrMode) error {
-	return f.change(func() error { return f.FS.SetXattr(cred, h, name, value, mode) })
-}
-
-func (f *crashFS) RemoveXattr(cred *export.Creds, h []byte, name string) error {
-	return f.change(func() error { return f.FS.RemoveXattr(cred, h, name) })
 }
