@@ -349,12 +349,16 @@ func (a *Attrs) decodeOther(v *xdr.Reader, n nfs4.Attr) {
 	case nfs4.AttrModeUmask:
 		a.num[n], a.Umask = uint64(v.Uint32()), v.Uint32()
 	case nfs4.AttrFSLocations:
+		at := v.Offset()
 		a.decodeLocations(v)
+		a.keep(n, v.Bytes()[at:v.Offset()])
 	case nfs4.AttrFSLayoutTypes, nfs4.AttrLayoutTypes:
+		at := v.Offset()
 		a.Layouts = nil
 		for range v.Count(64, 4) {
 			a.Layouts = append(a.Layouts, v.Uint32())
 		}
+		a.keep(n, v.Bytes()[at:v.Offset()])
 	case nfs4.AttrSecLabel:
 		lfs, pi := v.Uint32(), v.Uint32()
 		a.keep(n, fmt.Appendf(nil, "%d/%d:%s", lfs, pi, v.Opaque(1<<16)))
