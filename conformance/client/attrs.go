@@ -111,6 +111,13 @@ func (a *Attrs) SetNum(n nfs4.Attr, v uint64) *Attrs {
 	return a
 }
 
+// SetTime sets an attribute that is a time.
+func (a *Attrs) SetTime(n nfs4.Attr, t nfs4.Time) *Attrs {
+	a.Mask.Set(n)
+	a.time[n] = t
+	return a
+}
+
 // SetMode sets the mode.
 func (a *Attrs) SetMode(m uint32) *Attrs { return a.SetNum(nfs4.AttrMode, uint64(m)) }
 
