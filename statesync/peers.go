@@ -44,7 +44,6 @@ const (
 func (c *channel) init() {
 	c.kick = make(chan struct{}, 1)
 	c.look = make(chan struct{}, 1)
-	c.told = make(chan ClientID, maxTold)
 	c.news = make(chan struct{}, 1)
 	c.heard = make(map[string]hearsay)
 }
@@ -67,6 +66,7 @@ func (n *Node) UsePeers(p Peers) error {
 	if err := p.Subscribe(n.receive); err != nil {
 		return err
 	}
+	n.channel.told = make(chan ClientID, maxTold)
 	n.channel.peers.Store(&p)
 	if n.cfg.Manual {
 		return nil

@@ -54,11 +54,16 @@ type tableShard[K comparable, V any] struct {
 }
 
 func newTable[K comparable, V any]() *table[K, V] {
-	t := &table[K, V]{seed: maphash.MakeSeed()}
-	for i := range t.shards {
-		t.shards[i].m = make(map[K]V)
+	return &table[K, V]{seed: maphash.MakeSeed()}
+}
+
+// set puts a value into a shard, whose map is made with its first one. s.mu is
+// held.
+func (s *tableShard[K, V]) set(k K, v V) {
+	if s.m == nil {
+		s.m = make(map[K]V)
 	}
-	return t
+	s.m[k] = v
 }
 
 func (t *table[K, V]) shard(k K) *tableShard[K, V] {
@@ -77,7 +82,7 @@ func (t *table[K, V]) get(k K) V {
 func (t *table[K, V]) put(k K, v V) {
 	s := t.shard(k)
 	s.mu.Lock()
-	s.m[k] = v
+	s.set(k, v)
 	s.mu.Unlock()
 }
 
@@ -97,7 +102,7 @@ func (t *table[K, V]) getOrMake(k K, fresh func() V) V {
 		return v
 	}
 	v = fresh()
-	s.m[k] = v
+	s.set(k, v)
 	return v
 }
 
@@ -124,7 +129,7 @@ func (t *table[K, V]) drop(k K) {
 func (t *table[K, V]) update(k K, fn func(V) V) {
 	s := t.shard(k)
 	s.mu.Lock()
-	s.m[k] = fn(s.m[k])
+	s.set(k, fn(s.m[k]))
 	s.mu.Unlock()
 }
 
@@ -188,11 +193,7 @@ type keyedTurn struct {
 }
 
 func newKeyed() *keyed {
-	k := &keyed{seed: maphash.MakeSeed()}
-	for i := range k.shards {
-		k.shards[i].m = make(map[string]*keyedTurn)
-	}
-	return k
+	return &keyed{seed: maphash.MakeSeed()}
 }
 
 // take waits for the key's turn. It fails only if ctx is done.
@@ -202,6 +203,9 @@ func (k *keyed) take(ctx context.Context, key string) error {
 	t := s.m[key]
 	if t == nil {
 		t = &keyedTurn{turn: newTurn()}
+		if s.m == nil {
+			s.m = make(map[string]*keyedTurn)
+		}
 		s.m[key] = t
 	}
 	t.users++

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,6 +17,14 @@ var (
 	oneSeed = flag.Uint64("sim.seed", 0, "run this seed alone and print its transcript")
 	seeds   = flag.Int("sim.seeds", 0, "how many seeds: default HOLDFAST_SIM_SEEDS or 10,000")
 )
+
+// A run lives for milliseconds and leaves little behind: the collector is told
+// to come more rarely.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	debug.SetGCPercent(800)
+	os.Exit(m.Run())
+}
 
 // howMany is the number of seeds to be run.
 func howMany(t *testing.T) int {
