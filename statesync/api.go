@@ -40,7 +40,8 @@
 //	slot/<session>/<n>        the last request of a slot that changed     rules/slot.go
 //	                          something: Progress, Intent
 //	drc/<hash>                the same of an NFSv4.0 request              rules/slot.go
-//	name/<directory><name>    who holds a directory entry                 rules/name.go
+//	name/<directory><name>    who holds a directory entry                 names.go
+//	forgotten                 how often groups of names were forgotten    names.go
 //	owner/<client><o|l><name> an NFSv4.0 open or lock owner               rules/owner.go
 //	file/<filehandle>         opens and locks of a file                   rules/file.go
 //	states/<client>           where a client has stateids and owners      keys.go

@@ -10,7 +10,6 @@ import (
 
 	"holdfast/durable"
 	"holdfast/internal/nfs4"
-	"holdfast/statesync/rules"
 )
 
 // Begin notes in the store that the operation op is about to change the file
@@ -45,22 +44,28 @@ func (r *Request) tryBegin(ctx context.Context, op nfs4.Op, names []Name, eviden
 		r.letGo()
 		return err
 	}
-	for {
-		again, err := r.begin(ctx, op, names, evidence)
-		if err != nil {
-			r.letGo()
-			return err
-		}
-		if again {
+	for w := (waits{}); ; {
+		err := r.begin(ctx, op, names, evidence)
+		switch {
+		case err == nil:
+			if err = n.MayServe(); err == nil {
+				return nil
+			}
+			// The answer came so late that others may settle this already.
+		case errors.Is(err, errAgain):
 			continue
+		case errors.Is(err, errHeld):
+			if err = w.wait(ctx); err == nil {
+				continue
+			}
 		}
-		if err := n.MayServe(); err != nil {
-			r.letGo() // the answer came so late that others may settle this already
-			return err
-		}
-		return nil
+		r.letGo()
+		return err
 	}
 }
+
+// errHeld says that a request of a gateway that lives stands in the way.
+var errHeld = errors.New("name is held")
 
 // outlive waits until the gateway that had begun the request's operation has
 // ended it, then it is ErrDuplicate, or is dead.
@@ -69,7 +74,7 @@ func (r *Request) outlive(ctx context.Context) error {
 	if !n.cfg.Shared || r.intent == nil || r.intent.Settled {
 		return nil
 	}
-	for {
+	for w := (waits{}); ; {
 		e := r.entry
 		g, err := n.load(ctx, e.key)
 		if err != nil {
@@ -80,10 +85,7 @@ func (r *Request) outlive(ctx context.Context) error {
 		rec := e.rec
 		e.mu.Unlock()
 		if moved || rec == nil {
-			if err := r.lost(g); err != nil {
-				return err
-			}
-			return nil
+			return r.lost(g)
 		}
 		alive, err := n.runs(ctx, rec.Gateway, rec.Instance)
 		if err != nil {
@@ -92,56 +94,74 @@ func (r *Request) outlive(ctx context.Context) error {
 		if !alive {
 			return nil
 		}
-		if err := n.waitFor(ctx); err != nil {
+		if err := w.wait(ctx); err != nil {
 			return err
 		}
 	}
 }
 
-// begin is one try of Begin, with the names held in memory.
-func (r *Request) begin(ctx context.Context, op nfs4.Op, names []Name, evidence func() ([]byte, error)) (again bool, err error) {
+// begin is one try of Begin, with the names held in memory. It is to be tried
+// again after errAgain, and after errHeld in a while.
+func (r *Request) begin(ctx context.Context, op nfs4.Op, names []Name, evidence func() ([]byte, error)) error {
 	n := r.n
 	rec := r.record()
 	b := &durable.Batch{}
+	var l look
 	if in := r.intent; in != nil && !in.Settled {
 		rec.Begun = in
+		l.epoch = n.book.known()
 	} else {
+		l = n.book.look(r.held) // before the evidence, which is then not older than the look
 		ev, err := evidence()
 		if err != nil {
 			if dup := r.verify(ctx); dup != nil {
-				return false, dup
+				return dup
 			}
-			return false, err
+			return err
 		}
 		rec.Begun = &Intent{Op: op, Names: slices.Clone(names), Evidence: slices.Clone(ev)}
-		for _, key := range r.held {
-			b.Checks = append(b.Checks, durable.Check{Key: key})
-			b.Writes = append(b.Writes, durable.Write{Key: key, Value: []byte(r.entry.key)})
+		for i, key := range r.held {
+			b.Checks = append(b.Checks, durable.Check{Key: key, Version: l.versions[i]})
+		}
+		if len(r.held) > 0 {
+			n.epochCheck(b, l.epoch)
 		}
 	}
+	for _, key := range r.held {
+		n.holdWrites(b, key, n.me(r.entry))
+	}
 	if err := r.add(b, rec); err != nil {
-		return false, err
+		return err
 	}
 	if r.client != nil {
 		r.client.check(b)
 	}
+	before := r.open
+	r.open, r.tried = true, slices.Clone(r.held)
 	ack, err := n.commit(ctx, b)
 	if c, ok := errors.AsType[*durable.Conflict](err); ok {
-		return true, r.settleAll(ctx, c.Groups)
+		r.open = before
+		if err := r.settleAll(ctx, c.Groups, l.epoch); err != nil {
+			return err
+		}
+		return errAgain
 	}
 	if err != nil {
 		if errors.Is(err, durable.ErrUnknown) {
 			r.entry.unknown()
+		} else {
+			r.open = before
 		}
-		return false, storeError(err)
+		return storeError(err)
 	}
 	if err := n.wait(ack); err != nil {
 		r.entry.unknown()
-		return false, storeError(err)
+		return storeError(err)
 	}
 	r.took(rec)
+	r.look = l
 	r.stored, r.begun = true, true
-	return false, nil
+	return nil
 }
 
 // hold takes the names in memory, in their order.
@@ -180,26 +200,46 @@ func (r *Request) letGo() {
 	r.stored, r.begun = false, false
 }
 
-// forgetNames adds to a batch that the names are free.
-func (r *Request) forgetNames(b *durable.Batch) {
+// freeNames adds to a batch that the names are free.
+func (r *Request) freeNames(b *durable.Batch) {
 	if r.stored {
-		b.Forget = append(b.Forget, r.held...)
+		r.n.freeWrites(b, r.held...)
+	}
+}
+
+// freed notes that a commit with freeNames holds.
+func (r *Request) freed() {
+	if !r.stored || !r.n.cfg.Shared {
+		return
+	}
+	for i, key := range r.held {
+		if i < len(r.look.versions) {
+			r.n.book.free(key, r.look.versions[i]+2, r.look.epoch)
+		} else {
+			r.n.freed(key)
+		}
 	}
 }
 
 // settleAll deals with what stood in the way of Begin.
-func (r *Request) settleAll(ctx context.Context, groups []durable.Group) error {
+func (r *Request) settleAll(ctx context.Context, groups []durable.Group, epoch uint64) error {
 	if err := r.conflict(groups); err != nil {
 		return err
 	}
+	n := r.n
+	epoch = n.book.learn(groups, epoch)
 	for _, g := range groups {
 		switch {
+		case strings.HasPrefix(g.Key, prefixName) && holderOf(g).key == "":
+			if err := n.settled(ctx, g, epoch); err != nil {
+				return err
+			}
 		case strings.HasPrefix(g.Key, prefixName):
-			if err := r.n.settle(ctx, g); err != nil {
+			if err := n.settle(ctx, g.Key); err != nil {
 				return err
 			}
 		case r.client != nil && g.Key == r.client.key:
-			if there, err := r.n.reload(r.client, g); err != nil {
+			if there, err := n.reload(r.client, g); err != nil {
 				return err
 			} else if !there {
 				return r.client.ended()
@@ -207,82 +247,6 @@ func (r *Request) settleAll(ctx context.Context, groups []durable.Group) error {
 		}
 	}
 	return nil
-}
-
-// settle frees a name that the store says is held while nobody on this gateway
-// holds it. If its holder is a request that a dead gateway had begun, the
-// Resolver finds out what became of it, and the holder's record says so from
-// then on. The caller holds the name in memory.
-func (n *Node) settle(ctx context.Context, name durable.Group) error {
-	holderKey := string(head(name))
-	if holderKey == "" {
-		return n.orphan(ctx, name, nil)
-	}
-	g, err := n.load(ctx, holderKey)
-	if err != nil {
-		return storeError(err)
-	}
-	// The name may have been freed and taken anew meanwhile, at the same
-	// version: names begin at 1 each time.
-	now, err := n.load(ctx, name.Key)
-	if err != nil {
-		return storeError(err)
-	}
-	if now.Version != name.Version || string(head(now)) != holderKey {
-		return nil
-	}
-	var rec *rules.Slot
-	if value := head(g); value != nil {
-		if rec, err = rules.DecodeSlot(value); err != nil {
-			return fmt.Errorf("%s: %w", holderKey, err)
-		}
-	}
-	holds := func(x Name) bool { return x.Key() == name.Key }
-	if rec == nil || rec.Begun == nil || rec.Begun.Settled || !slices.ContainsFunc(rec.Begun.Names, holds) {
-		return n.orphan(ctx, name, &g)
-	}
-	alive, err := n.runs(ctx, rec.Gateway, rec.Instance)
-	if err != nil {
-		return err
-	}
-	if alive {
-		return n.waitFor(ctx)
-	}
-	resolver := n.resolver.Load()
-	if resolver == nil {
-		return fmt.Errorf("%w: no resolver for an intent of %s", ErrDelay, rec.Begun.Op)
-	}
-	in := *rec.Begun
-	outcome, err := (*resolver)(ctx, &in)
-	if err != nil {
-		return fmt.Errorf("%w: resolving an intent of %s: %w", ErrDelay, in.Op, err)
-	}
-	if outcome == OutcomeUnknown {
-		return fmt.Errorf("%w: what became of an intent of %s is not known", ErrDelay, in.Op)
-	}
-	n.stats.resolved.Add(1)
-	in.Settled, in.Outcome = true, outcome
-	rec.Begun = &in
-	b := &durable.Batch{
-		Checks: []durable.Check{{Key: holderKey, Version: g.Version}},
-		Writes: []durable.Write{{Key: holderKey, Value: rec.Append(nil)}},
-	}
-	for _, x := range in.Names {
-		b.Forget = append(b.Forget, x.Key())
-	}
-	return n.tried(n.commitNow(ctx, b))
-}
-
-// orphan frees a name whose holder does not need it any more.
-func (n *Node) orphan(ctx context.Context, name durable.Group, holder *durable.Group) error {
-	b := &durable.Batch{
-		Checks: []durable.Check{{Key: name.Key, Version: name.Version}},
-		Forget: []string{name.Key},
-	}
-	if holder != nil {
-		b.Checks = append(b.Checks, durable.Check{Key: holder.Key, Version: holder.Version})
-	}
-	return n.tried(n.commitNow(ctx, b))
 }
 
 // tried is the error of a commit after which the caller looks again anyway.
@@ -293,9 +257,13 @@ func (n *Node) tried(err error) error {
 	return storeError(err)
 }
 
-// waitFor pauses before another gateway's request is looked at again.
-func (n *Node) waitFor(ctx context.Context) error {
-	t := time.NewTimer(5 * time.Millisecond)
+// waits makes the pauses before another gateway's request is looked at again,
+// each longer than the one before.
+type waits struct{ last time.Duration }
+
+func (w *waits) wait(ctx context.Context) error {
+	w.last = min(max(2*w.last, 2*time.Millisecond), 50*time.Millisecond)
+	t := time.NewTimer(w.last)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -328,12 +296,13 @@ func (r *Request) conclude(ctx context.Context, t *Turn, encode func()) error {
 			r.c.Rewind(mark)
 			return fmt.Errorf("%w: %w", ErrFenced, err)
 		}
-		r.forgetNames(b)
+		r.freeNames(b)
 		owners := t.add(b, &rec.Progress, false)
 		ack, err := n.commit(ctx, b)
 		if err == nil {
 			r.took(rec)
 			t.took(owners)
+			r.freed()
 			r.letGo()
 			if err := n.wait(ack); err != nil {
 				r.c.Rewind(mark)
@@ -341,13 +310,13 @@ func (r *Request) conclude(ctx context.Context, t *Turn, encode func()) error {
 				t.unknown()
 				return fmt.Errorf("%w: %w", ErrFenced, err)
 			}
+			r.open = false
 			return nil
 		}
 		r.c.Rewind(mark)
 		if c, ok := errors.AsType[*durable.Conflict](err); ok {
 			if err := r.conflict(c.Groups); err != nil {
-				r.freeOrphans(ctx, err)
-				r.letGo()
+				r.surrender(ctx)
 				return err
 			}
 			if err := t.conflict(c.Groups); err != nil {
@@ -365,13 +334,11 @@ func (r *Request) conclude(ctx context.Context, t *Turn, encode func()) error {
 	}
 }
 
-// freeOrphans frees in the store the names of a request whose session was
-// destroyed while it ran.
-func (r *Request) freeOrphans(ctx context.Context, why error) {
-	if !errors.Is(why, ErrBadSession) || !r.stored {
-		return
+// surrender gives up the names of a request whose slot or session went to
+// others while it ran.
+func (r *Request) surrender(ctx context.Context) {
+	if r.stored && r.n.release(ctx, r.held, r.n.me(r.entry)) == nil {
+		r.open = false
 	}
-	if err := r.n.commitNow(ctx, &durable.Batch{Forget: slices.Clone(r.held)}); err != nil {
-		r.n.log.Warn("names of a session that was destroyed stay held", "error", err)
-	}
+	r.letGo()
 }

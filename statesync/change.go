@@ -79,6 +79,9 @@ func (n *Node) runOnce(ctx context.Context, x *change) error {
 	if err == nil {
 		if err = n.wait(ack); err == nil {
 			x.turn.Release()
+			if x.req != nil {
+				x.req.open = false
+			}
 			if x.told != nil {
 				n.publish(x.told)
 			}
@@ -186,7 +189,7 @@ func (n *Node) try(ctx context.Context, x *change, f *file) (durable.Ack, error)
 			r.c.Rewind(x.mark)
 			return nil, err
 		}
-		r.forgetNames(b)
+		r.freeNames(b)
 		owners = x.turn.add(b, &rec.Progress, x.confirm)
 	}
 	ack, err := n.commit(ctx, b)
@@ -207,6 +210,7 @@ func (n *Node) try(ctx context.Context, x *change, f *file) (durable.Ack, error)
 	if r := x.req; r != nil {
 		r.took(rec)
 		x.turn.took(owners)
+		r.freed()
 		r.letGo()
 	}
 	return ack, nil

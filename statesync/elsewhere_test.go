@@ -11,42 +11,6 @@ import (
 
 // What the simulation found, each as one sequence of steps.
 
-// TestNameTakenAnew: a name that was freed and taken by another request since
-// somebody saw it held is left alone, although its version is the same.
-func TestNameTakenAnew(t *testing.T) {
-	a, b, _, _ := twoGateways(t)
-	ctx := context.Background()
-	names := []Name{{Dir: "d", Name: "n"}}
-	key := names[0].Key()
-	absent := func() ([]byte, error) { return []byte{}, nil }
-	begin := func(c *client41) (*Request, *fakeCompound) {
-		req, fc := c.begin(0)
-		fc.next()
-		fc.start(nfs4.OpCreate)
-		if err := req.Begin(ctx, nfs4.OpCreate, names, absent); err != nil {
-			t.Fatal(err)
-		}
-		return req, fc
-	}
-	req, fc := begin(a.client41("c"))
-	seen, err := b.n.load(ctx, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := req.Done(ctx, func() { fc.conclude(nfs4.OK) }); err != nil {
-		t.Fatal(err)
-	}
-	req.Finish(fc.reply)
-	other, _ := begin(a.client41("other"))
-	if err := b.n.settle(ctx, seen); err != nil {
-		t.Fatal(err)
-	}
-	if g, err := b.n.load(ctx, key); err != nil || g.Version == 0 {
-		t.Fatalf("the name of a request that runs was freed: %+v %v", g, err)
-	}
-	other.Abort()
-}
-
 // TestBegunTooLate: a gateway whose lease ended while the store took the
 // intent changes no files (G6).
 func TestBegunTooLate(t *testing.T) {

@@ -57,6 +57,7 @@ func (n *Node) sweepAll(ctx context.Context) error {
 		n.sweepClients(ctx),
 		n.sweepRemains(ctx),
 		n.sweepDRC(ctx),
+		n.sweepNames(ctx),
 		n.sweepOwners(ctx),
 		n.sweepFiles(),
 	)

@@ -12,3 +12,8 @@ func (n *Node) Beat(ctx context.Context) error { return n.beat(ctx) }
 // set Config.Manual. The error is that of the store; what is left is done the
 // next time.
 func (n *Node) Sweep(ctx context.Context) error { return n.sweepAll(ctx) }
+
+// Settle finds out what became of requests that ended without a result, for a
+// driver that set Config.Manual. The error is that of the store; what is left is
+// done the next time.
+func (n *Node) Settle(ctx context.Context) error { return n.settleAbandoned(ctx) }

@@ -48,6 +48,9 @@ type Node struct {
 	idents  *keyed // client owners, by identKey
 	loading *keyed // clients and sessions, by group key
 	names   *keyed // directory entries, by Name.Key
+	book    nameBook
+
+	abandoned abandoned
 
 	fenced   atomic.Bool // it must not commit anything any more
 	members  membership
@@ -86,6 +89,8 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 		gone:     make(chan ClientID, 1024),
 	}
 	n.drc.init()
+	n.book.init()
+	n.abandoned.init()
 	n.members.init()
 	n.channel.init()
 	cfg.Random(n.verifier[:])
@@ -108,8 +113,9 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 	n.wg.Add(1)
 	go n.background(bg)
 	if cfg.Shared {
-		n.wg.Add(1)
+		n.wg.Add(2)
 		go n.membersLoop(bg)
+		go n.settleLoop(bg)
 	}
 	return n, nil
 }

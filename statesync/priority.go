@@ -51,7 +51,7 @@ func Priorities() []Priority {
 			Change:  "intent and reply of a request that changes something; the names it holds",
 			Level:   High,
 			Why:     "exactly once: whoever is sent the request again must find out what became of it",
-			Records: []string{prefixSlot, prefixDRC, prefixName},
+			Records: []string{prefixSlot, prefixDRC, prefixName, keyForgotten},
 		},
 		{
 			Change:  "a gateway joins, keeps its lease, leaves, is declared dead",

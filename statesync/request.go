@@ -45,6 +45,12 @@ type Request struct {
 	begun  bool     // Begin succeeded, and nothing was said of the result yet
 	held   []string // keys of the names held in memory, in order
 	stored bool     // the store says too that they are this request's
+	look   look     // what was known of the names before they were held
+
+	// open says that the store may hold an intent of the request of which nobody
+	// has said yet what came of it.
+	open  bool
+	tried []string // the names that the intent holds, by key
 }
 
 // Changed says whether some commit carried the request.
@@ -91,7 +97,7 @@ func (r *Request) add(b *durable.Batch, rec *rules.Slot) error {
 	return nil
 }
 
-// dropStale forgets the names that the slot's last request had begun with and that
+// dropStale frees the names that the slot's last request had begun with and that
 // nobody settled: the client went on without its result.
 func (r *Request) dropStale(b *durable.Batch) {
 	if r.changed {
@@ -104,9 +110,9 @@ func (r *Request) dropStale(b *durable.Batch) {
 	if old == nil || old.Begun == nil || old.Begun.Settled || old.Gateway != r.n.cfg.Name {
 		return
 	}
-	for _, name := range old.Begun.Names {
-		b.Forget = append(b.Forget, name.Key())
-	}
+	keys := old.Begun.Keys()
+	r.n.freeWrites(b, keys...)
+	r.n.freed(keys...)
 }
 
 // took notes a commit that carried rec.
@@ -208,15 +214,21 @@ func (r *Request) Finish(reply []byte) {
 	if (r.changed || r.cacheThis) && r.client != nil && len(reply) <= int(r.n.cfg.Limits.CachedBytes) {
 		keep = bytes.Clone(reply)
 	}
+	r.leave(keep)
+}
+
+// leave ends the request's hold on its entry.
+func (r *Request) leave(keep []byte) {
+	listed := r.abandon()
 	r.entry.ends(r, keep)
-	if r.client == nil {
+	if r.client == nil && !listed {
 		r.n.drc.finished(r.n, r.entry)
 	}
 }
 
 // Abort ends the request without a reply: nothing may be said about it, because
 // it is not known what holds. Names that it took stay taken in the store until
-// somebody settles what became of it.
+// this gateway has settled what became of it, or after its end another one.
 func (r *Request) Abort() {
 	if r.ended || r.entry == nil {
 		return
@@ -224,8 +236,5 @@ func (r *Request) Abort() {
 	r.ended = true
 	r.letGo()
 	r.entry.unknown()
-	r.entry.ends(r, nil)
-	if r.client == nil {
-		r.n.drc.finished(r.n, r.entry)
-	}
+	r.leave(nil)
 }

@@ -21,9 +21,6 @@ const maxName = 1024
 // Key returns the key of the group that says who holds the name:
 //
 //	"name/" u16 length of directory · directory · name
-//
-// Its part "" is the key of the holder's record: a slot or an entry of the
-// duplicate-request cache.
 func (n Name) Key() string {
 	b := make([]byte, 0, len("name/")+2+len(n.Dir)+len(n.Name))
 	b = append(b, "name/"...)

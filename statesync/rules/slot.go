@@ -30,6 +30,15 @@ const (
 	OutcomeNotDone
 )
 
+// Keys returns the keys of the names' groups.
+func (in *Intent) Keys() []string {
+	keys := make([]string, len(in.Names))
+	for i, n := range in.Names {
+		keys[i] = n.Key()
+	}
+	return keys
+}
+
 // Progress is where a COMPOUND stands: enough for any gateway to go on.
 type Progress struct {
 	Op      uint32 // index of the operation to run next, or of the one begun
@@ -81,6 +90,20 @@ func (s *Slot) Fits() bool {
 		return false
 	}
 	return s.Begun == nil || len(s.Begun.Evidence) <= maxEvidence && len(s.Begun.Names) <= maxNames
+}
+
+// Unsettled says whether the record's operation was begun, nobody knows yet
+// whether it took place, and it holds the name with this key.
+func (s *Slot) Unsettled(name string) bool {
+	if s.Begun == nil || s.Begun.Settled {
+		return false
+	}
+	for _, n := range s.Begun.Names {
+		if n.Key() == name {
+			return true
+		}
+	}
+	return false
 }
 
 // Append appends the record to b.

@@ -97,6 +97,7 @@ func (g *gateway) boot(after time.Duration) {
 		}
 		ctx, cancel := context.WithTimeout(as(g.ctx, task), w.plan.lease)
 		_ = n.Beat(ctx)
+		_ = n.Settle(ctx)
 		if i%8 == 7 {
 			_ = n.Sweep(ctx)
 		}
