@@ -94,6 +94,19 @@ type Config struct {
 	// default 5 s. It must be the same on all gateways. Only with Shared.
 	GatewayLease time.Duration
 
+	// Address is this gateway's machine, as the others may show it and as their
+	// fencing hooks are told. May be empty; at most 256 bytes.
+	Address string
+
+	// Lifeline is the address at which this gateway holds lifelines for the
+	// others; empty: it holds none. At most 256 bytes.
+	Lifeline string
+
+	// Watch, if not nil, holds the lifeline of an instance of another gateway, as
+	// lifeline.Watch does: nil is returned only if that instance can do nothing
+	// any more.
+	Watch func(ctx context.Context, addr, gateway string, instance uint64, held func()) error
+
 	// FenceHook, if not nil, is called before another gateway is declared dead, and
 	// must see to it that the other one cannot reach the files any more. While it fails
 	// what the other one had begun stays unresolved.

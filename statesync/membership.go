@@ -11,20 +11,15 @@ import (
 	"time"
 
 	"holdfast/durable"
-	"holdfast/internal/xdr"
 )
 
 // Membership: which gateways there are, and who may serve.
 //
-// Each gateway has two records:
-//
-//	gateway/<name>   u32 format · u64 instance · u32 state (1 serves, 2 dead, 3 to be fenced)
-//	lease/<name>     u32 format · u64 instance · u64 version of "ended" carried out
-//
-// The first is written when the gateway joins and when another declares it
-// dead, and never in between: every commit of the gateway checks its version, so
-// that from the moment it is declared dead the store takes nothing from it. The
-// second is written again and again: that is how the others see that it lives.
+// Each gateway has two records (gatewayrecord.go). gateway/<name> is written when
+// the gateway joins and when another declares it dead, and never in between:
+// every commit of the gateway checks its version, so that from the moment it is
+// declared dead the store takes nothing from it. lease/<name> is written again
+// and again: that is how the others see that it lives.
 //
 //	renewed at t0 ─────────────────────┬───────┬────────▶
 //	the gateway serves until           │       │
@@ -32,15 +27,11 @@ import (
 //	others declare it dead after               │
 //	  11/10 lease without a renewal (theirs) ──┘
 //
-// No clocks are compared: both sides only measure how long something took.
-const (
-	prefixLease  = "lease/"
-	keyEnded     = "ended"
-	gatewayAlive = 1
-	gatewayDead  = 2
-	gatewayOut   = 3
-	leaseFormat  = 1
-)
+// No clocks are compared: both sides only measure how long something took. The
+// holder counts from before it asked the store, the others from after they were
+// told.
+//
+// Silence is not the only proof: lifelines.go.
 
 // membership is what a Node knows of itself and the other gateways.
 type membership struct {
@@ -60,14 +51,16 @@ type membership struct {
 	peers map[string]*peer
 	acked uint64 // version of "ended" that is carried out here
 	seen  map[string]int64
+	ended map[string]uint64 // gateways, and the latest instance of which the end is proven
+	lines map[string]*line  // the lifelines that are held, by gateway
 }
 
 // A peer is another gateway, as its lease record shows it.
 type peer struct {
-	instance uint64
-	version  uint64 // of its lease record
-	acked    uint64
-	since    int64 // when that version was first seen, by Node.clock
+	leaseRecord
+	version uint64 // of its lease record
+	since   int64  // when that version was first seen, by Node.clock
+	strange bool   // its lease record cannot be read
 }
 
 func (m *membership) init() {
@@ -75,29 +68,8 @@ func (m *membership) init() {
 	m.deposed = make(chan struct{})
 	m.peers = make(map[string]*peer)
 	m.seen = make(map[string]int64)
-}
-
-func gatewayKey(name string) string { return prefixGateway + name }
-func leaseKey(name string) string   { return prefixLease + name }
-
-func encodeGateway(instance uint64, state uint32) []byte {
-	w := xdr.NewWriter(nil)
-	w.Uint32(gatewayFormat)
-	w.Uint64(instance)
-	w.Uint32(state)
-	return w.Bytes()
-}
-
-func decodeGateway(name string, b []byte) (instance uint64, state uint32, err error) {
-	r := xdr.NewReader(b)
-	if format := r.Uint32(); r.Err() == nil && format != gatewayFormat {
-		return 0, 0, fmt.Errorf("%w: record of gateway %q has format %d", durable.ErrFormat, name, format)
-	}
-	instance, state = r.Uint64(), r.Uint32()
-	if r.Err() != nil || r.Remaining() > 0 {
-		return 0, 0, fmt.Errorf("%w: record of gateway %q", durable.ErrDamaged, name)
-	}
-	return instance, state, nil
+	m.ended = make(map[string]uint64)
+	m.lines = make(map[string]*line)
 }
 
 // Deposed returns a channel that is closed when another gateway has declared
@@ -185,23 +157,36 @@ func (n *Node) beatNow(ctx context.Context) error {
 	if err := n.observe(ctx); err != nil {
 		return err
 	}
-	now := n.clock()
-	m := &n.members
-	m.mu.Lock()
-	var late []string
-	for name, p := range m.peers {
-		if now-p.since > int64(n.cfg.GatewayLease)*11/10 {
-			late = append(late, name)
-		}
-	}
-	m.mu.Unlock()
-	slices.Sort(late)
-	for _, name := range late {
-		if err := n.declareDead(ctx, name); err != nil {
-			return fmt.Errorf("declaring gateway %q dead: %w", name, err)
+	n.holdLifelines()
+	for _, s := range n.suspects() {
+		if err := n.declareDead(ctx, s); err != nil {
+			return fmt.Errorf("declaring gateway %q dead: %w", s.name, err)
 		}
 	}
 	return n.foldRenewals(ctx)
+}
+
+// suspects are the gateways that are to be declared dead.
+func (n *Node) suspects() []suspect {
+	m := &n.members
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := n.clock()
+	var all []suspect
+	for name, p := range m.peers {
+		s := suspect{name: name, instance: p.instance}
+		switch {
+		case m.ended[name] >= p.instance && !p.strange:
+			s.proven = true
+		case now-p.since > int64(n.cfg.GatewayLease)*11/10 && !p.strange:
+			s.lease = p.version
+		default:
+			continue
+		}
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b suspect) int { return strings.Compare(a.name, b.name) })
+	return all
 }
 
 // renewLease writes this gateway's lease record. The lease counts from before
@@ -211,12 +196,9 @@ func (n *Node) renewLease(ctx context.Context) error {
 	m.mu.Lock()
 	acked := m.acked
 	m.mu.Unlock()
-	w := xdr.NewWriter(nil)
-	w.Uint32(leaseFormat)
-	w.Uint64(n.instance)
-	w.Uint64(acked)
+	l := leaseRecord{instance: n.instance, acked: acked, address: n.cfg.Address, lifeline: n.cfg.Lifeline}
 	from := n.clock()
-	err := n.commitNow(ctx, &durable.Batch{Writes: []durable.Write{{Key: leaseKey(n.cfg.Name), Value: w.Bytes()}}})
+	err := n.commitNow(ctx, &durable.Batch{Writes: []durable.Write{{Key: leaseKey(n.cfg.Name), Value: l.encode()}}})
 	if err != nil {
 		return err
 	}
@@ -226,18 +208,17 @@ func (n *Node) renewLease(ctx context.Context) error {
 
 // observe reads the lease records of the other gateways.
 func (n *Node) observe(ctx context.Context) error {
-	now := n.clock()
 	seen := make(map[string]*peer)
 	err := n.store.Scan(ctx, prefixLease, func(g durable.Group) bool {
 		name := strings.TrimPrefix(g.Key, prefixLease)
-		r := xdr.NewReader(head(g))
-		format := r.Uint32()
-		p := &peer{instance: r.Uint64(), acked: r.Uint64(), version: g.Version, since: now}
 		if name == n.cfg.Name {
 			return true
 		}
-		if r.Err() != nil || format != leaseFormat {
-			n.log.Error("lease record of a gateway cannot be read", "gateway", name)
+		p := &peer{version: g.Version}
+		var err error
+		if p.leaseRecord, err = decodeLease(name, head(g)); err != nil {
+			p.strange = true
+			n.log.Error("a gateway's lease cannot be read: nothing is taken from that gateway while it is there", "gateway", name, "error", err)
 		}
 		seen[name] = p
 		return true
@@ -245,6 +226,9 @@ func (n *Node) observe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// From here on, and not from before the store was asked: it may have been
+	// renewed while the answer was on its way.
+	now := n.clock()
 	m := &n.members
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -253,6 +237,7 @@ func (n *Node) observe(ctx context.Context) error {
 		if old == nil || old.instance != p.instance {
 			n.log.Info("gateway seen", "gateway", name, "instance", p.instance)
 		}
+		p.since = now
 		if old != nil && old.version == p.version {
 			p.since = old.since
 		}
@@ -264,212 +249,4 @@ func (n *Node) observe(ctx context.Context) error {
 	}
 	m.peers = seen
 	return nil
-}
-
-// declareDead makes sure that a gateway whose lease is over changes nothing any
-// more: what it had begun may be resolved from then on.
-func (n *Node) declareDead(ctx context.Context, name string) error {
-	groups, err := n.store.Load(ctx, gatewayKey(name), leaseKey(name))
-	if err != nil {
-		return err
-	}
-	gateway, lease := groups[0], groups[1]
-	m := &n.members
-	m.mu.Lock()
-	p := m.peers[name]
-	m.mu.Unlock()
-	if p == nil || lease.Version != p.version || lease.Version == 0 {
-		return nil // it renewed just now, or somebody else was faster
-	}
-	instance, state, err := decodeGateway(name, head(gateway))
-	if err != nil {
-		return err
-	}
-	checks := []durable.Check{{Key: gateway.Key, Version: gateway.Version}, {Key: lease.Key, Version: lease.Version}}
-	if n.cfg.FenceHook != nil {
-		// The store must take nothing from it before it is fenced: if it renewed
-		// its lease meanwhile, it would go on serving without its files.
-		if state == gatewayAlive {
-			err := n.commitNow(ctx, &durable.Batch{
-				Checks: checks,
-				Writes: []durable.Write{{Key: gateway.Key, Value: encodeGateway(instance, gatewayOut)}},
-			})
-			if err != nil {
-				return n.tried(err)
-			}
-			checks[0].Version++
-		}
-		if err := n.cfg.FenceHook(ctx, name); err != nil {
-			return fmt.Errorf("fencing hook: %w", err)
-		}
-	}
-	err = n.commitNow(ctx, &durable.Batch{
-		Checks: checks,
-		Writes: []durable.Write{{Key: gateway.Key, Value: encodeGateway(instance, gatewayDead)}},
-		Forget: []string{lease.Key},
-	})
-	if err := n.tried(err); err != nil {
-		return err
-	}
-	n.log.Warn("gateway declared dead: its lease is over", "gateway", name, "instance", instance)
-	m.mu.Lock()
-	delete(m.peers, name)
-	m.mu.Unlock()
-	// It may have heard of clients and not told.
-	for _, c := range n.clients.all() {
-		n.renew(c)
-	}
-	return nil
-}
-
-// leave tells the others that this gateway goes in good order: nothing of it
-// is under way.
-func (n *Node) leave(ctx context.Context) error {
-	if n.members.fence == 0 {
-		return nil
-	}
-	err := n.commitNow(ctx, &durable.Batch{
-		Writes: []durable.Write{{Key: gatewayKey(n.cfg.Name), Value: encodeGateway(n.instance, gatewayDead)}},
-		Forget: []string{leaseKey(n.cfg.Name)},
-	})
-	if err == nil {
-		n.publish(encodeMessage(msgLeaving, n.instance))
-	}
-	return err
-}
-
-// runs says whether the instance of a gateway that wrote a record may still run
-// its request. What this instance runs is known in memory.
-func (n *Node) runs(ctx context.Context, name string, instance uint64) (bool, error) {
-	if !n.cfg.Shared || name == n.cfg.Name {
-		return false, nil
-	}
-	g, err := n.load(ctx, gatewayKey(name))
-	if err != nil {
-		return false, storeError(err)
-	}
-	if head(g) == nil {
-		return false, nil
-	}
-	now, state, err := decodeGateway(name, head(g))
-	if err != nil {
-		return false, err
-	}
-	return now == instance && state != gatewayDead, nil
-}
-
-// Clients and sessions that end are told to the other gateways in the parts of
-// one group, so that they drop them from memory:
-//
-//	ended   part: 16 random bytes   value: 'c' clientid, or 's' sessionid
-//
-// A part is deleted when every gateway has had the time to see it.
-
-// endedWrite adds to a batch that a client or session ends with it.
-func (n *Node) endedWrite(b *durable.Batch, kind byte, id []byte) {
-	if !n.cfg.Shared {
-		return
-	}
-	var name [16]byte
-	n.cfg.Random(name[:])
-	b.Writes = append(b.Writes, durable.Write{Key: keyEnded, Name: string(name[:]), Value: append([]byte{kind}, id...)})
-}
-
-// carryOut drops from memory what other gateways ended.
-func (n *Node) carryOut(ctx context.Context) error {
-	g, err := n.load(ctx, keyEnded)
-	if err != nil {
-		return err
-	}
-	m := &n.members
-	m.mu.Lock()
-	acked := m.acked
-	m.mu.Unlock()
-	now := n.clock()
-	var stale durable.Batch
-	for _, p := range g.Parts {
-		m.mu.Lock()
-		since, known := m.seen[p.Name]
-		if !known {
-			m.seen[p.Name] = now
-		}
-		m.mu.Unlock()
-		switch {
-		case !known:
-			n.endHere(p.Value)
-		case now-since > 10*int64(n.cfg.GatewayLease):
-			stale.Writes = append(stale.Writes, durable.Write{Key: keyEnded, Name: p.Name})
-		}
-	}
-	m.mu.Lock()
-	m.acked = g.Version
-	if len(m.seen) > len(g.Parts) {
-		there := make(map[string]int64, len(g.Parts))
-		for _, p := range g.Parts {
-			there[p.Name] = m.seen[p.Name]
-		}
-		m.seen = there
-	}
-	m.mu.Unlock()
-	if g.Version != acked {
-		n.sayCarried()
-		if err := n.renewLease(ctx); err != nil { // somebody may wait for the word
-			return err
-		}
-	}
-	if len(stale.Writes) > 0 {
-		return n.commitNow(ctx, &stale)
-	}
-	return nil
-}
-
-// endHere drops a client or session from memory.
-func (n *Node) endHere(value []byte) {
-	r := xdr.NewReader(value)
-	switch {
-	case len(value) == 9 && value[0] == 'c':
-		r.Seek(1)
-		id := ClientID(r.Uint64())
-		if c := n.clients.get(id); c != nil {
-			n.forget(c)
-		}
-	case len(value) == 17 && value[0] == 's':
-		if s := n.sessions.get([16]byte(value[1:])); s != nil {
-			n.dropSession(s)
-		}
-	}
-}
-
-// barrier waits until every gateway that may serve has dropped what ended
-// before the call, so that nothing that was taken from a client is used any
-// more when it is given to another.
-func (n *Node) barrier(ctx context.Context) error {
-	if !n.cfg.Shared {
-		return nil
-	}
-	g, err := n.load(ctx, keyEnded)
-	if err != nil {
-		return storeError(err)
-	}
-	n.publish(encodeMessage(msgEnded, g.Version))
-	for {
-		if err := n.observe(ctx); err != nil {
-			return storeError(err)
-		}
-		m := &n.members
-		m.mu.Lock()
-		waiting := 0
-		for name, p := range m.peers {
-			if max(p.acked, n.saidCarried(name, p.instance)) < g.Version {
-				waiting++
-			}
-		}
-		m.mu.Unlock()
-		if waiting == 0 {
-			return nil
-		}
-		if err := n.waitForNews(ctx); err != nil {
-			return err
-		}
-	}
 }

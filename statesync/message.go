@@ -32,6 +32,7 @@ type Peers interface {
 //	         · n × (opaque part · u32 there · opaque value)    what the commit wrote
 //	alive    u32 format · u32 5 · u64 instance          this gateway runs
 //	leaving  u32 format · u32 6 · u64 instance          it left in good order
+//	died     u32 format · u32 7 · u64 instance          the sender declared this instance of another one dead
 type messageKind uint32
 
 const (
@@ -41,6 +42,7 @@ const (
 	msgFile
 	msgAlive
 	msgLeaving
+	msgDied
 )
 
 const (
@@ -68,6 +70,8 @@ func (k messageKind) String() string {
 		return "alive"
 	case msgLeaving:
 		return "leaving"
+	case msgDied:
+		return "died"
 	}
 	return fmt.Sprintf("message kind %d", uint32(k))
 }

@@ -58,6 +58,7 @@ type Node struct {
 	renewals renewals
 	stats    counters
 	sweep    sweepState
+	running  context.Context // until Close
 	stop     context.CancelFunc
 	wg       sync.WaitGroup
 	gone     chan ClientID
@@ -93,31 +94,38 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 	n.abandoned.init()
 	n.members.init()
 	n.channel.init()
+	n.running, n.stop = context.WithCancel(context.Background())
 	cfg.Random(n.verifier[:])
-	if err := n.loadIdentity(ctx); err != nil {
+	if err := n.enter(ctx); err != nil {
+		n.stop()
+		n.wg.Wait()
 		return nil, fmt.Errorf("statesync: joining: %w", err)
 	}
-	if err := n.nextInstance(ctx); err != nil {
-		return nil, fmt.Errorf("statesync: joining: %w", err)
-	}
-	if cfg.Shared {
-		if err := n.beat(ctx); err != nil {
-			return nil, fmt.Errorf("statesync: joining: %w", err)
-		}
-	}
-	bg, stop := context.WithCancel(context.Background())
-	n.stop = stop
 	if cfg.Manual {
 		return n, nil
 	}
 	n.wg.Add(1)
-	go n.background(bg)
+	go n.background(n.running)
 	if cfg.Shared {
 		n.wg.Add(2)
-		go n.membersLoop(bg)
-		go n.settleLoop(bg)
+		go n.membersLoop(n.running)
+		go n.settleLoop(n.running)
 	}
 	return n, nil
+}
+
+// enter makes this gateway one of the cluster's.
+func (n *Node) enter(ctx context.Context) error {
+	if err := n.loadIdentity(ctx); err != nil {
+		return err
+	}
+	if err := n.nextInstance(ctx); err != nil {
+		return err
+	}
+	if !n.cfg.Shared {
+		return nil
+	}
+	return n.beat(ctx)
 }
 
 // complete fills in defaults and checks the rest.
@@ -134,6 +142,9 @@ func (cfg *Config) complete() error {
 	}
 	def(&cfg.Courtesy, 24*time.Hour)
 	def(&cfg.GatewayLease, 5*time.Second)
+	if len(cfg.Address) > maxAddress || len(cfg.Lifeline) > maxAddress {
+		return fmt.Errorf("statesync: an address of more than %d bytes", maxAddress)
+	}
 	if cfg.GatewayLease < 500*time.Millisecond || cfg.GatewayLease > time.Minute {
 		return fmt.Errorf("statesync: gateway lease of %v, allowed are 500ms to 1m", cfg.GatewayLease)
 	}
@@ -200,6 +211,9 @@ func (n *Node) Close(ctx context.Context) error {
 
 // Identity returns what makes all gateways one server.
 func (n *Node) Identity() Identity { return n.identity }
+
+// Instance returns how often a gateway of this name has joined.
+func (n *Node) Instance() uint64 { return n.instance }
 
 // Lease returns lease_time.
 func (n *Node) Lease() time.Duration { return n.cfg.Lease }

@@ -238,7 +238,7 @@ func (n *Node) receive(from string, msg []byte) {
 		n.install(m)
 	case msgAlive:
 		n.hear(from, r.Uint64(), 0)
-	case msgLeaving:
+	case msgLeaving, msgDied:
 		wake(ch.look)
 	default: // of a newer program
 		ch.unread.Add(1)

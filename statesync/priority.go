@@ -84,10 +84,10 @@ func Priorities() []Priority {
 			Why:    "running it again is harmless, and a client only advances after a reply: the sequence that it sends is believed",
 		},
 		{
-			Change:   "heartbeats of gateways; that one is leaving",
+			Change:   "heartbeats of gateways; that one is leaving, or was declared dead",
 			Level:    Low,
 			Why:      "they make a look at the store come sooner; only the lease there decides",
-			Messages: []string{msgAlive.String(), msgLeaving.String()},
+			Messages: []string{msgAlive.String(), msgLeaving.String(), msgDied.String()},
 		},
 	}
 }
