@@ -23,6 +23,7 @@ import (
 	"holdfast/internal/config"
 	"holdfast/nfsops"
 	"holdfast/statesync"
+	"holdfast/statesync/lifeline"
 	"holdfast/statesync/peer"
 )
 
@@ -43,6 +44,11 @@ type whole struct {
 	store   durable.Store
 	node    *statesync.Node
 	peers   *peer.Channel // or nil
+	address string        // of this machine, towards the store; may be empty
+
+	lifeline   *lifeline.Listener // or nil
+	lifelineAt string             // where the others find it
+
 	ops     *nfsops.Server
 	gateway *gateway.Server
 	web     []web
@@ -68,8 +74,14 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, leave f
 	if err := g.makeDirs(); err != nil {
 		return nil, err
 	}
+	if err := g.openLifeline(); err != nil {
+		return nil, err
+	}
 	if err := g.join(ctx, log); err != nil {
 		return nil, err
+	}
+	if g.lifeline != nil {
+		g.lifeline.Serve(cfg.Name, g.node.Instance())
 	}
 	if err := g.joinPeers(log); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"holdfast/durable/redis"
 	"holdfast/internal/config"
 	"holdfast/statesync"
+	"holdfast/statesync/lifeline"
 )
 
 // patience is how long a gateway that starts waits for a shared store that does
@@ -30,7 +31,7 @@ func (g *whole) join(ctx context.Context, log *slog.Logger) error {
 			return err
 		}
 		g.store = store
-		if g.node, err = joinState(ctx, cfg, store, log); err != nil {
+		if g.node, err = g.joinState(ctx, store, log); err != nil {
 			return fmt.Errorf("the state in %s cannot be used: %w", cfg.State, err)
 		}
 		return nil
@@ -65,7 +66,7 @@ func (g *whole) joinShared(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	node, err := joinState(ctx, cfg, store, log)
+	node, err := g.joinState(ctx, store, log)
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
@@ -98,7 +99,8 @@ func openStore(dir string, log *slog.Logger) (*pebble.Store, error) {
 	return s, nil
 }
 
-func joinState(ctx context.Context, cfg *config.Config, store durable.Store, log *slog.Logger) (*statesync.Node, error) {
+func (g *whole) joinState(ctx context.Context, store durable.Store, log *slog.Logger) (*statesync.Node, error) {
+	cfg := g.cfg
 	l := cfg.Limits
 	// Arguments and results around the data of a READ or WRITE.
 	message := uint32(l.IO) + 64<<10
@@ -110,6 +112,9 @@ func joinState(ctx context.Context, cfg *config.Config, store durable.Store, log
 		Shared:       cfg.Shared(),
 		GatewayLease: cfg.GatewayLease,
 		FenceHook:    fenceHook(cfg, log),
+		Address:      g.address,
+		Lifeline:     g.lifelineAt,
+		Watch:        lifeline.Watch,
 		Logger:       log,
 		Limits: statesync.Limits{
 			Slots:        uint32(l.Slots),

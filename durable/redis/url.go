@@ -75,6 +75,16 @@ func ParseURL(text string) (string, error) {
 	return a.String(), nil
 }
 
+// Hosts returns the servers of a store URL, each HOST:PORT: those of Sentinel, if
+// the URL names Sentinel.
+func Hosts(text string) ([]string, error) {
+	a, err := parseURL(text)
+	if err != nil {
+		return nil, err
+	}
+	return a.hosts, nil
+}
+
 func parseURL(text string) (*address, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
 	if !ok {

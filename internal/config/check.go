@@ -63,6 +63,9 @@ func (c *Config) checkCluster(problems *Problems) {
 	if !c.Shared() && c.Peers != "" {
 		problems.add("peers", "without a shared store there is no other gateway: give --store too")
 	}
+	if !c.Shared() && c.Lifeline != LifelineAuto && c.Lifeline != LifelineOff {
+		problems.add("lifeline", "without a shared store there is no other gateway")
+	}
 	for _, e := range c.Exports {
 		if c.Shared() && e.Billy != "" {
 			problems.add(e.at("billy"), "several gateways cannot serve the same files through go-billy: each would give them other handles")

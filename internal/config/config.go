@@ -42,6 +42,7 @@ type Config struct {
 	GatewayLease  time.Duration
 	AllowVolatile bool
 	FenceHook     string // shell command, or empty
+	Lifeline      string // LifelineAuto, LifelineOff or ADDRESS:PORT
 	Proxies       []netip.Prefix
 }
 
@@ -80,6 +81,12 @@ const (
 	SquashAll  = "all"
 )
 
+// The values of Config.Lifeline that are no address.
+const (
+	LifelineAuto = "auto"
+	LifelineOff  = "off"
+)
+
 // Limits bound what clients can take.
 type Limits struct {
 	Connections           int // 0: as many as descriptors allow
@@ -113,6 +120,7 @@ func Default() *Config {
 
 		StateDomain:  "default",
 		GatewayLease: 5 * time.Second,
+		Lifeline:     LifelineAuto,
 		Limits: Limits{
 			RequestsPerConnection: 256,
 			FirstCall:             30 * time.Second,

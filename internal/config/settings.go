@@ -54,6 +54,8 @@ var top = []setting[Config]{
 		func(c *Config) value { return flagValue{&c.AllowVolatile} }},
 	{"fence-hook", "COMMAND", "run by /bin/sh before another gateway is declared dead, with its name in $HOLDFAST_GATEWAY: must cut it off from the files, and fail if it could not",
 		func(c *Config) value { return textValue{&c.FenceHook} }},
+	{"lifeline", "ADDR", "where the other gateways hold a connection to this one, whose end tells them at once that its process has ended: ADDRESS:PORT, auto (the address that the store sees, any port) or off",
+		func(c *Config) value { return lifelineValue{&c.Lifeline} }},
 	{"proxy-protocol", "NET", "the balancers' addresses or networks: connections from there must begin with the PROXY protocol, version 2, and count as the client's own",
 		func(c *Config) value { return networksValue{&c.Proxies} }},
 }

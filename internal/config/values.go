@@ -184,6 +184,18 @@ func (v addressValue) Set(s string) error {
 	return nil
 }
 
+// lifelineValue is an address, or a word for which.
+type lifelineValue struct{ p *string }
+
+func (v lifelineValue) String() string { return *v.p }
+func (v lifelineValue) Set(s string) error {
+	if s != LifelineAuto && s != LifelineOff && checkAddress(s) != nil {
+		return fmt.Errorf("%q is not allowed here: ADDRESS:PORT such as 192.0.2.1:2050 or :2050, auto or off", s)
+	}
+	*v.p = s
+	return nil
+}
+
 type networksValue struct{ p *[]netip.Prefix }
 
 func (v networksValue) clear() { *v.p = nil }
