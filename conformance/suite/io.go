@@ -419,8 +419,7 @@ func sidTest(e *Env) {
 	dir := e.Dir()
 	f, g := e.File(c, dir, "f", ""), e.File(c, dir, "g", "")
 	e.Must(g.Close())
-	bogus := f.Stateid
-	bogus.Other[3] ^= 0xff
+	bogus := neverGiven(f.Stateid)
 	newer := f.Stateid
 	newer.Seqid += 7
 	p := e.OK(c, client.TestStateid(f.Stateid, g.Stateid, bogus, newer))
@@ -448,8 +447,7 @@ func sidFreeOpen(e *Env) {
 	c := e.Client()
 	f := e.File(c, e.Dir(), "f", "")
 	e.Want(c, is(nfs4.ErrLocksHeld), client.FreeStateid(f.Stateid))
-	bogus := f.Stateid
-	bogus.Other[3] ^= 0xff
+	bogus := neverGiven(f.Stateid)
 	e.Want(c, is(nfs4.ErrBadStateid), client.FreeStateid(bogus))
 	e.Must(f.Close())
 }

@@ -313,7 +313,7 @@ func lockReleaseOwner(e *Env) {
 	e.Must(l.Unlock(0, 10))
 	e.OK(c, client.ReleaseLockOwner(o))
 	e.OK(c, client.ReleaseLockOwner(client.Owner{ClientID: c.ClientID, Name: "never seen"}))
-	e.Want(c, is(nfs4.ErrStaleClientID), client.ReleaseLockOwner(client.Owner{ClientID: c.ClientID ^ 0x777, Name: "x"}))
+	e.Want(c, unknown40(), client.ReleaseLockOwner(client.Owner{ClientID: c.ClientID ^ 0x777, Name: "x"}))
 }
 
 func lockIgnoreClientID(e *Env) {
@@ -388,7 +388,7 @@ func locktErrors(e *Env) {
 	e.Want(c, is(nfs4.ErrIsDir), client.PutFH(dir), client.LockT(nfs4.ReadLT, 0, 1, o))
 	e.Want(c, is(nfs4.ErrInval, nfs4.ErrSymlink, nfs4.ErrWrongType), client.PutFH(e.fifo(c, dir, "p")), client.LockT(nfs4.ReadLT, 0, 1, o))
 	if e.Minor == 0 {
-		e.Want(c, is(nfs4.ErrStaleClientID), client.PutFH(fh), client.LockT(nfs4.ReadLT, 0, 1, client.Owner{ClientID: c.ClientID ^ 0x99, Name: "o"}))
+		e.Want(c, unknown40(), client.PutFH(fh), client.LockT(nfs4.ReadLT, 0, 1, client.Owner{ClientID: c.ClientID ^ 0x99, Name: "o"}))
 	}
 }
 
@@ -471,7 +471,8 @@ func rangeToEnd(e *Env) {
 	}
 	d, err := f.Locks(client.NewOwner()).Test(nfs4.ReadLT, 7, 1)
 	e.Must(err)
-	if d == nil || d.Offset != 5 || d.Length != nfs4.Uint64Max {
+	// Where the largest offset is 2^63-1, that is the end of the file too.
+	if d == nil || d.Offset != 5 || d.Length < 1<<63-1-5 {
 		e.Errorf("%+v", d)
 	}
 	e.Must(l.Unlock(10, nfs4.Uint64Max))

@@ -24,7 +24,7 @@ func sessionTests() []Test {
 		{Code: "RECC4", minors: v12, RFC: "RFC 8881 §18.51.3", Says: "a reclaim after RECLAIM_COMPLETE is NFS4ERR_NO_GRACE", run: reccAfter},
 		{Code: "BCTL1", minors: v12, RFC: "RFC 8881 §18.33.3", Says: "BACKCHANNEL_CTL changes the callback program", run: bctl},
 		{Code: "BACK1", minors: v12, RFC: "RFC 8881 §18.36.3, §18.46.3", Says: "with a backchannel bound, SEQUENCE does not say that the callback path is down", run: backUp},
-		{Code: "SSV1", minors: v12, RFC: "RFC 8881 §18.47.3", Says: "SET_SSV for a client without SSV protection is NFS4ERR_INVAL", run: ssvInval},
+		{Code: "SSV1", minors: v12, RFC: "RFC 8881 §18.47.3", Flags: extra, Says: "SET_SSV for a client without SSV protection is NFS4ERR_INVAL", run: ssvInval},
 		{Code: "SECNN1", minors: v12, RFC: "RFC 8881 §18.45.3", Says: "SECINFO_NO_NAME gives the flavors of the current filehandle and consumes it", run: secInfoNoName},
 		{Code: "SECNN2", minors: v12, RFC: "RFC 8881 §18.45.3", Says: "SECINFO_NO_NAME of the root's parent is NFS4ERR_NOENT", run: secInfoRootParent},
 	}

@@ -72,7 +72,7 @@ func All() []Test {
 		rpcTests(), compoundTests(), opTests(), stateidUseTests(), nameCaseTests(), overlapTests(), attrFamilies(), attrSetTests(), shareCaseTests(), exchangeTests(), createSessionTests(), sequenceTests(), sessionTests(), clientIDTests(),
 		handleTests(), lookupTests(), attrTests(), setattrTests(), verifyTests(), createTests(), linkTests(), removeTests(), renameTests(), readdirTests(),
 		ioTests(), stateidTests(), openTests(), createModeTests(), shareTests(), lockTests(), lockRangeTests(), seqidTests(), nameTests(), xdrTests(), v42Tests(), copyTests(), xattrTests(), pnfsTests(),
-		exactlyOnceTests(), leaseTests(), permissionTests(),
+		exactlyOnceTests(), leaseTests(), permissionTests(), unitedTests(),
 	)
 }
 

@@ -195,7 +195,7 @@ func pnfsDeviceInfo(e *Env) {
 }
 
 func pnfsReturnAll(e *Env) {
-	e.Want(e.Client(), is(nfs4.OK, nfs4.ErrNotSupp, nfs4.ErrUnknownLayoutType, nfs4.ErrNoFileHandle, nfs4.ErrInval), client.PutFH(e.Dir()), client.LayoutReturn(client.LayoutReturnArgs{
+	e.Want(e.Client(), is(nfs4.OK, nfs4.ErrNotSupp, nfs4.ErrUnknownLayoutType, nfs4.ErrLayoutUnavailable, nfs4.ErrNoFileHandle, nfs4.ErrInval), client.PutFH(e.Dir()), client.LayoutReturn(client.LayoutReturnArgs{
 		Type: nfs4.LayoutNFSv41Files, IOMode: nfs4.LayoutIOModeAny, Return: nfs4.LayoutReturnAll,
 	}))
 }
