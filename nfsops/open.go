@@ -57,6 +57,9 @@ func (c *compound) decodeOpen(a *openArgs) nfs4.Status {
 			note(s)
 		case a.mode == nfs4.CreateExclusive:
 			a.verifier = nfs4.DecodeVerifier(r)
+			if c.persistent() { // RFC 8881 §18.16.3: GUARDED4 is as exact there
+				note(nfs4.ErrInval)
+			}
 		case a.mode == nfs4.CreateExclusive41 && c.minor > 0:
 			a.verifier = nfs4.DecodeVerifier(r)
 			var s nfs4.Status
@@ -392,8 +395,7 @@ func (c *compound) openFound(a *openArgs, turn *statesync.Turn, o *object, attr 
 	case nfs4.CreateGuarded:
 		return c.failTurn(turn, nfs4.ErrExist, nil)
 	case nfs4.CreateExclusive, nfs4.CreateExclusive41:
-		at, mt := verifierTimes(a.verifier)
-		if attr.Type != export.Regular || !attr.Atime.Equal(at) || !attr.Mtime.Equal(mt) {
+		if attr.Type != export.Regular || !holdsVerifier(attr, a.verifier) {
 			return c.failTurn(turn, nfs4.ErrExist, nil)
 		}
 		// Made by an earlier run of this very OPEN: whoever made it may use it.
@@ -414,12 +416,28 @@ func (c *compound) openFound(a *openArgs, turn *statesync.Turn, o *object, attr 
 }
 
 // verifierTimes puts a create verifier into two timestamps, where it survives
-// with the file (RFC 8881 §18.16.3). The top bits are dropped so that every
-// file system can hold them.
+// with the file (RFC 8881 §18.16.3). Seconds of 31 bits are what every file
+// system can hold; the top bit of each half is told by the nanoseconds.
 func verifierTimes(v nfs4.Verifier) (atime, mtime time.Time) {
 	r := xdr.NewReader(v[:])
-	a, m := r.Uint32(), r.Uint32()
-	return time.Unix(int64(a&0x7fffffff), 0), time.Unix(int64(m&0x7fffffff), 0)
+	half := func(n uint32) time.Time { return time.Unix(int64(n&0x7fffffff), 250e6+500e6*int64(n>>31)) }
+	return half(r.Uint32()), half(r.Uint32())
+}
+
+// holdsVerifier says whether a file was made with the verifier. A file system
+// that keeps whole seconds loses the top bits.
+func holdsVerifier(attr *export.Attr, v nfs4.Verifier) bool {
+	holds := func(have, want time.Time) bool {
+		return have.Equal(want) || have.Nanosecond() == 0 && have.Unix() == want.Unix()
+	}
+	at, mt := verifierTimes(v)
+	return holds(attr.Atime, at) && holds(attr.Mtime, mt)
+}
+
+// persistent says whether the request's session keeps its replies whatever
+// happens to the server.
+func (c *compound) persistent() bool {
+	return c.req != nil && c.req.Session != nil && c.req.Session.Flags&nfs4.CreateSessionPersist != 0
 }
 
 // exclusiveSet is attrset of an exclusive create: the attributes that were set
