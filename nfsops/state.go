@@ -80,7 +80,7 @@ func (c *compound) stateTurn(s nfs4.Stateid, seqid uint32) (t *statesync.Turn, s
 	if c.minor > 0 {
 		return nil, nfs4.OK, true
 	}
-	t, err := c.srv.node.StateTurn(c.ctx, c.req, c.cur.key(), s, seqid)
+	t, err := c.srv.node.StateTurn(c.ctx, c.req, c.op, c.cur.key(), s, seqid)
 	if err != nil {
 		return nil, c.fail(err), false
 	}

@@ -131,14 +131,15 @@ type ownedFile struct {
 	set   bool
 }
 
-// sequence judges seqid (RFC 7530 §9.1.7).
+// sequence judges the seqid of op (RFC 7530 §9.1.7). A retry is of the same
+// operation as before (§9.1.9): the result of another would not decode.
 func (o *owner) sequence(op nfs4.Op, seqid uint32) (replay bool, err error) {
 	if !o.exists {
 		return false, nil
 	}
 	switch rules.Admit(o.rec.Sequence, o.exact, seqid) {
 	case rules.Retry:
-		if len(o.rec.Reply) == 0 || op != 0 && o.rec.Op != op {
+		if len(o.rec.Reply) == 0 || o.rec.Op != op {
 			return false, ErrBadSeqid
 		}
 		return true, nil

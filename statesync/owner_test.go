@@ -93,7 +93,7 @@ func (o *owner40) mustOpen(f FileKey) nfs4.Stateid {
 func (o *owner40) state(op nfs4.Op, f FileKey, s nfs4.Stateid, seq uint32, run func(*Request, *Turn, *fakeCompound) error) (nfs4.Stateid, error) {
 	o.w.t.Helper()
 	fc, err := o.do(op, func(r *Request) (*Turn, error) {
-		return o.w.n.StateTurn(context.Background(), r, f, s, seq)
+		return o.w.n.StateTurn(context.Background(), r, op, f, s, seq)
 	}, run)
 	if err != nil {
 		return nfs4.Stateid{}, err
@@ -182,6 +182,9 @@ func TestOwnerSequence(t *testing.T) {
 	}
 	if _, _, err := o.open("f", 3, 0, o.seq); !errors.Is(err, ErrBadSeqid) {
 		t.Errorf("another operation under the last sequence: %v", err)
+	}
+	if _, err := o.close("f", s, o.seq); !errors.Is(err, ErrBadSeqid) {
+		t.Errorf("CLOSE under the last sequence, OPEN_CONFIRM's: %v", err)
 	}
 	if _, _, err := o.open("f", 1, 0, o.seq-1); !errors.Is(err, ErrBadSeqid) {
 		t.Errorf("the sequence before: %v", err)

@@ -7,18 +7,18 @@ import (
 	"holdfast/statesync/rules"
 )
 
-// StateTurn takes the turn of the owner of a stateid, for CLOSE, OPEN_CONFIRM,
-// OPEN_DOWNGRADE, LOCK of an owner that has locks on the file, and LOCKU. The
+// StateTurn takes the turn of the owner of a stateid for op: CLOSE, OPEN_CONFIRM,
+// OPEN_DOWNGRADE, LOCK of an owner that has locks on the file, or LOCKU. The
 // errors are ErrBadStateid, ErrExpired, ErrStaleClientID, ErrBadSeqid, ErrDelay
 // and that of ctx.
-func (n *Node) StateTurn(ctx context.Context, req *Request, f FileKey, s nfs4.Stateid, seqid uint32) (*Turn, error) {
+func (n *Node) StateTurn(ctx context.Context, req *Request, op nfs4.Op, f FileKey, s nfs4.Stateid, seqid uint32) (*Turn, error) {
 	o, err := n.ownerOf(ctx, f, s)
 	if err != nil {
 		return nil, err
 	}
 	t := &Turn{n: n, req: req}
 	t.own(0, o, seqid)
-	if err := t.judge(0, o, seqid); err != nil {
+	if err := t.judge(op, o, seqid); err != nil {
 		t.Release()
 		return nil, err
 	}
