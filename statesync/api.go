@@ -94,6 +94,11 @@ type Config struct {
 	// default 5 s. It must be the same on all gateways. Only with Shared.
 	GatewayLease time.Duration
 
+	// StoreOutage is how long the gateways may serve on while none of them reaches
+	// the Store: 9/10 of it. Default 1 min or GatewayLease, whichever is more; at most
+	// 1 h; with GatewayLease or less they stop when their leases end.
+	StoreOutage time.Duration
+
 	// Address is this gateway's machine, as the others may show it and as their
 	// fencing hooks are told. May be empty; at most 256 bytes.
 	Address string

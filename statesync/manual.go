@@ -8,6 +8,10 @@ import "context"
 // again.
 func (n *Node) Beat(ctx context.Context) error { return n.beat(ctx) }
 
+// Ask is one turn of having the other gateways vouch for this one while it cannot
+// renew its lease, for a driver that set Config.Manual.
+func (n *Node) Ask() { n.ask() }
+
 // Sweep does once what is done now and then in the background, for a driver that
 // set Config.Manual. The error is that of the store; what is left is done the
 // next time.

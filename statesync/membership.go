@@ -31,7 +31,8 @@ import (
 // holder counts from before it asked the store, the others from after they were
 // told.
 //
-// Silence is not the only proof: lifelines.go.
+// Silence is not the only proof (lifelines.go), and while nobody reaches the store
+// the gateways vouch for each other (vouch.go).
 
 // membership is what a Node knows of itself and the other gateways.
 type membership struct {
@@ -53,6 +54,8 @@ type membership struct {
 	seen  map[string]int64
 	ended map[string]uint64 // gateways, and the latest instance of which the end is proven
 	lines map[string]*line  // the lifelines that are held, by gateway
+
+	vouching vouching
 }
 
 // A peer is another gateway, as its lease record shows it.
@@ -61,6 +64,10 @@ type peer struct {
 	version uint64 // of its lease record
 	since   int64  // when that version was first seen, by Node.clock
 	strange bool   // its lease record cannot be read
+
+	// promised is when this gateway last promised not to declare it dead, by
+	// Node.clock; 0: never.
+	promised int64
 }
 
 func (m *membership) init() {
@@ -70,6 +77,7 @@ func (m *membership) init() {
 	m.seen = make(map[string]int64)
 	m.ended = make(map[string]uint64)
 	m.lines = make(map[string]*line)
+	m.vouching.init()
 }
 
 // Deposed returns a channel that is closed when another gateway has declared
@@ -178,7 +186,7 @@ func (n *Node) suspects() []suspect {
 		switch {
 		case m.ended[name] >= p.instance && !p.strange:
 			s.proven = true
-		case now-p.since > int64(n.cfg.GatewayLease)*11/10 && !p.strange:
+		case now-p.heardOf() > n.silentFor(p) && !p.strange:
 			s.lease = p.version
 		default:
 			continue
@@ -194,15 +202,21 @@ func (n *Node) suspects() []suspect {
 func (n *Node) renewLease(ctx context.Context) error {
 	m := &n.members
 	m.mu.Lock()
-	acked := m.acked
+	l := leaseRecord{
+		instance: n.instance, acked: m.acked, address: n.cfg.Address, lifeline: n.cfg.Lifeline,
+		lease: n.cfg.GatewayLease, outage: n.cfg.StoreOutage, view: m.view(),
+	}
+	m.vouching.renewing(l.view)
 	m.mu.Unlock()
-	l := leaseRecord{instance: n.instance, acked: acked, address: n.cfg.Address, lifeline: n.cfg.Lifeline}
 	from := n.clock()
 	err := n.commitNow(ctx, &durable.Batch{Writes: []durable.Write{{Key: leaseKey(n.cfg.Name), Value: l.encode()}}})
 	if err != nil {
 		return err
 	}
-	m.serves.Store(from + int64(n.cfg.GatewayLease)*9/10)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.vouching.renewed(from, l.view)
+	m.serves.Store(max(m.serves.Load(), from+int64(n.cfg.GatewayLease)*9/10))
 	return nil
 }
 
@@ -238,7 +252,11 @@ func (n *Node) observe(ctx context.Context) error {
 			n.log.Info("gateway seen", "gateway", name, "instance", p.instance)
 		}
 		p.since = now
-		if old != nil && old.version == p.version {
+		if old == nil || old.instance != p.instance {
+			continue // the versions of a record that was forgotten begin anew
+		}
+		p.promised = old.promised
+		if old.version == p.version {
 			p.since = old.since
 		}
 	}

@@ -33,6 +33,9 @@ type Peers interface {
 //	alive    u32 format · u32 5 · u64 instance          this gateway runs
 //	leaving  u32 format · u32 6 · u64 instance          it left in good order
 //	died     u32 format · u32 7 · u64 instance          the sender declared this instance of another one dead
+//	ask      u32 format · u32 8 · u64 instance · u64 number   this gateway asks the others to vouch for it
+//	vouch    u32 format · u32 9 · u64 instance · opaque gateway · u64 its instance · u64 number
+//	                                                    the answer to its question of that number
 type messageKind uint32
 
 const (
@@ -43,6 +46,8 @@ const (
 	msgAlive
 	msgLeaving
 	msgDied
+	msgAsk
+	msgVouch
 )
 
 const (
@@ -72,6 +77,10 @@ func (k messageKind) String() string {
 		return "leaving"
 	case msgDied:
 		return "died"
+	case msgAsk:
+		return "ask"
+	case msgVouch:
+		return "vouch"
 	}
 	return fmt.Sprintf("message kind %d", uint32(k))
 }

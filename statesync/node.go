@@ -110,6 +110,7 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 		n.wg.Add(2)
 		go n.membersLoop(n.running)
 		go n.settleLoop(n.running)
+		n.wg.Go(func() { n.askLoop(n.running) })
 	}
 	return n, nil
 }
@@ -142,6 +143,10 @@ func (cfg *Config) complete() error {
 	}
 	def(&cfg.Courtesy, 24*time.Hour)
 	def(&cfg.GatewayLease, 5*time.Second)
+	def(&cfg.StoreOutage, max(time.Minute, cfg.GatewayLease))
+	if cfg.StoreOutage < 0 || cfg.StoreOutage > time.Hour {
+		return fmt.Errorf("statesync: store outage of %v, allowed are 0 to 1h", cfg.StoreOutage)
+	}
 	if len(cfg.Address) > maxAddress || len(cfg.Lifeline) > maxAddress {
 		return fmt.Errorf("statesync: an address of more than %d bytes", maxAddress)
 	}

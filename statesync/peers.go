@@ -238,6 +238,17 @@ func (n *Node) receive(from string, msg []byte) {
 		n.install(m)
 	case msgAlive:
 		n.hear(from, r.Uint64(), 0)
+	case msgAsk:
+		instance, number := r.Uint64(), r.Uint64()
+		if r.Err() == nil {
+			n.asked(from, instance, number)
+		}
+	case msgVouch:
+		by := member{from, r.Uint64()}
+		whom, number := member{string(r.Opaque(maxName)), r.Uint64()}, r.Uint64()
+		if r.Err() == nil {
+			n.vouched(by, whom, number)
+		}
 	case msgLeaving, msgDied:
 		wake(ch.look)
 	default: // of a newer program

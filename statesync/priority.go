@@ -84,6 +84,12 @@ func Priorities() []Priority {
 			Why:    "running it again is harmless, and a client only advances after a reply: the sequence that it sends is believed",
 		},
 		{
+			Change:   "one gateway's promise not to declare another one dead while neither reaches the store",
+			Level:    Low,
+			Why:      "without it the other one stops at the end of its lease",
+			Messages: []string{msgAsk.String(), msgVouch.String()},
+		},
+		{
 			Change:   "heartbeats of gateways; that one is leaving, or was declared dead",
 			Level:    Low,
 			Why:      "they make a look at the store come sooner; only the lease there decides",

@@ -58,7 +58,11 @@ func (g *whole) join(ctx context.Context, log *slog.Logger) error {
 // joinShared is one try to join the state that several gateways share.
 func (g *whole) joinShared(ctx context.Context, log *slog.Logger) error {
 	cfg := g.cfg
-	store, err := redis.Open(ctx, cfg.Store, redis.Options{
+	try, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	store, err := redis.Open(try, cfg.Store, redis.Options{
+		// Who needs the store waits for it as long as there is something to wait for.
+		Patience:      max(5*time.Second, cfg.StoreOutage),
 		Domain:        cfg.StateDomain,
 		AllowVolatile: cfg.AllowVolatile,
 		Log:           log,
@@ -111,6 +115,7 @@ func (g *whole) joinState(ctx context.Context, store durable.Store, log *slog.Lo
 		Courtesy:     cfg.Courtesy,
 		Shared:       cfg.Shared(),
 		GatewayLease: cfg.GatewayLease,
+		StoreOutage:  max(cfg.StoreOutage, 1), // 0 is the default there
 		FenceHook:    fenceHook(cfg, log),
 		Address:      g.address,
 		Lifeline:     g.lifelineAt,

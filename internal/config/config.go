@@ -40,6 +40,7 @@ type Config struct {
 	Peers         string // URL of the NATS between the gateways, or empty
 	StateDomain   string
 	GatewayLease  time.Duration
+	StoreOutage   time.Duration
 	AllowVolatile bool
 	FenceHook     string // shell command, or empty
 	Lifeline      string // LifelineAuto, LifelineOff or ADDRESS:PORT
@@ -120,6 +121,7 @@ func Default() *Config {
 
 		StateDomain:  "default",
 		GatewayLease: 5 * time.Second,
+		StoreOutage:  time.Minute,
 		Lifeline:     LifelineAuto,
 		Limits: Limits{
 			RequestsPerConnection: 256,

@@ -112,11 +112,11 @@ limits:
 }
 
 func TestCluster(t *testing.T) {
-	c, err := parse(t, "name: gw1\nstore: rediss://user:secret@store.example:6380/2\nstate-domain: blue\npeers: \"nats://user:secret@n1:4222,n2\"\ngateway-lease: 2s\nlifeline: \":2050\"\nproxy-protocol: [192.0.2.0/24, 198.51.100.7]\nexports:\n- {path: /a, dir: TMP/a}\n", "", "--config=FILE", "--fence-hook=echo $HOLDFAST_GATEWAY")
+	c, err := parse(t, "name: gw1\nstore: rediss://user:secret@store.example:6380/2\nstate-domain: blue\npeers: \"nats://user:secret@n1:4222,n2\"\ngateway-lease: 2s\nstore-outage: 30s\nlifeline: \":2050\"\nproxy-protocol: [192.0.2.0/24, 198.51.100.7]\nexports:\n- {path: /a, dir: TMP/a}\n", "", "--config=FILE", "--fence-hook=echo $HOLDFAST_GATEWAY")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !c.Shared() || c.Name != "gw1" || c.StateDomain != "blue" || c.GatewayLease != 2*time.Second || c.Lifeline != ":2050" || c.AllowVolatile ||
+	if !c.Shared() || c.Name != "gw1" || c.StateDomain != "blue" || c.GatewayLease != 2*time.Second || c.StoreOutage != 30*time.Second || c.Lifeline != ":2050" || c.AllowVolatile ||
 		c.Peers != "nats://user:secret@n1:4222,n2" ||
 		c.FenceHook != "echo $HOLDFAST_GATEWAY" || len(c.Proxies) != 2 || c.Proxies[1].Bits() != 32 {
 		t.Errorf("%+v", c)

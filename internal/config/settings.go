@@ -50,6 +50,8 @@ var top = []setting[Config]{
 		func(c *Config) value { return nameValue{&c.StateDomain} }},
 	{"gateway-lease", "TIME", "how long after the store heard of a gateway for the last time the others take over what it was doing, 500ms to 1m; the same on all gateways",
 		func(c *Config) value { return durationValue{&c.GatewayLease, 500 * time.Millisecond, time.Minute} }},
+	{"store-outage", "TIME", "how long the gateways serve what is open while none of them reaches the store, if they have peers: nine tenths of it, 0s to 1h; with less than gateway-lease they stop when their leases end",
+		func(c *Config) value { return durationValue{&c.StoreOutage, 0, time.Hour} }},
 	{"allow-volatile-store", "", "serve although the Redis may lose what it acknowledged: clients then lose opens and locks with it",
 		func(c *Config) value { return flagValue{&c.AllowVolatile} }},
 	{"fence-hook", "COMMAND", "run by /bin/sh before another gateway is declared dead, with its name in $HOLDFAST_GATEWAY: must cut it off from the files, and fail if it could not",

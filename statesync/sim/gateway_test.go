@@ -26,11 +26,13 @@ type gateway struct {
 	ctx        context.Context
 	cancel     context.CancelFunc
 
-	dead     bool // guarded by w.mu
-	up       bool // guarded by w.mu
+	dead     bool      // guarded by w.mu
+	renewed  time.Time // when the store took its lease last; guarded by w.mu
+	up       bool      // guarded by w.mu
 	node     *statesync.Node
 	instance uint64 // as the store counts them; set with up
-	blocked  bool   // the file system takes nothing from it; guarded by fs.mu
+	peers    *channel
+	blocked  bool // the file system takes nothing from it; guarded by fs.mu
 
 	paused, cut time.Time // the scheduler's
 }
@@ -39,6 +41,7 @@ func (w *world) newGateway(index, generation int) *gateway {
 	g := &gateway{w: w, index: index, generation: generation, name: fmt.Sprintf("g%d", index)}
 	g.process = fmt.Sprintf("%s#%d", g.name, generation)
 	g.ctx, g.cancel = context.WithCancel(context.Background())
+	g.peers = newChannel(g)
 	w.fs.add(g)
 	return g
 }
@@ -54,7 +57,8 @@ func (g *gateway) boot(after time.Duration) {
 	rng := rand.New(rand.NewPCG(seed, 7))
 	var mu sync.Mutex
 	cfg := statesync.Config{
-		Store: &link{g: g}, Name: g.name, Lease: time.Hour, Shared: true, GatewayLease: w.plan.lease, Manual: true,
+		Store: &link{g: g}, Name: g.name, Lease: time.Hour, Shared: true, Manual: true,
+		GatewayLease: w.plan.lease, StoreOutage: w.plan.outage,
 		Random: func(p []byte) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -86,11 +90,17 @@ func (g *gateway) boot(after time.Duration) {
 		}
 		return w.fs.resolve(in)
 	})
+	if w.plan.peers {
+		if err := n.UsePeers(g.peers); err != nil {
+			w.violated(g.process, "%v", err)
+		}
+	}
 	w.mu.Lock()
 	g.node, g.instance = n, instance
 	g.up = true
 	w.mu.Unlock()
 	w.note(g.process, "up")
+	w.spawn(g.askLoop)
 	for i := 0; ; i++ {
 		if w.pause(task, g, w.plan.lease/5) == dead {
 			break
@@ -167,6 +177,11 @@ func (l *link) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, error
 		if err := ack.Wait(); err != nil {
 			return nil, err
 		}
+		if kinds(b) == "lease" {
+			l.g.w.mu.Lock()
+			l.g.renewed = time.Now()
+			l.g.w.mu.Unlock()
+		}
 	}
 	what := "committed"
 	if err != nil {
@@ -202,6 +217,9 @@ func (l *link) Scan(ctx context.Context, prefix string, fn func(durable.Group) b
 		return err
 	}
 	for _, g := range all {
+		if l.g.w.rule == ruleJoiner && prefix == "lease/" {
+			g = naming(g, l.g)
+		}
 		if !fn(g) {
 			break
 		}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"holdfast/durable"
+	"holdfast/internal/xdr"
 	"holdfast/statesync"
 )
 
@@ -18,6 +19,9 @@ const (
 	ruleVersion       // a commit does not check the file's version
 	ruleResolver      // what a dead gateway had begun counts as not done
 	ruleFence         // a gateway that was declared dead is not refused
+	rulePromise       // whoever is asked vouches, and does not remember it
+	ruleJoiner        // who joined late does not wait until the store-outage is over
+	ruleLifeline      // a process that hangs counts as one that has ended
 	late              // requests of a closed connection still run
 )
 
@@ -37,6 +41,27 @@ func (r rule) batch(b *durable.Batch) *durable.Batch {
 		return len(x.Key) > len(prefix) && x.Key[:len(prefix)] == prefix
 	})
 	return &c
+}
+
+// naming is a lease record as if its gateway had known of a process.
+func naming(record durable.Group, g *gateway) durable.Group {
+	if g.instance == 0 || len(record.Parts) != 1 {
+		return record // it has not joined
+	}
+	b := slices.Clone(record.Parts[0].Value)
+	r := xdr.NewReader(b)
+	r.Fixed(4 + 8 + 8)
+	r.Opaque(256)
+	r.Opaque(256)
+	r.Fixed(8 + 8)
+	at := r.Offset()
+	n := r.Uint32()
+	w := xdr.NewWriter(b)
+	w.PutUint32(at, n+1)
+	w.String(g.name)
+	w.Uint64(g.instance)
+	record.Parts = []durable.Part{{Value: w.Bytes()}}
+	return record
 }
 
 // beyond is the context of those who look at the simulation from outside.

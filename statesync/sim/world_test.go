@@ -47,7 +47,9 @@ type plan struct {
 	gateways, clients, ops int
 	faults                 int           // how many
 	hook                   bool          // there is a fence hook
-	lease                  time.Duration // of gateways
+	lease, outage          time.Duration // of gateways
+	peers                  bool          // there is a channel between the gateways
+	lifelines              bool
 }
 
 // A world is one run.
@@ -72,6 +74,8 @@ type world struct {
 	down   time.Time
 	steps  int
 
+	vouched, proven bool // some gateway served on by others' word; some death was proven
+
 	trace bool
 	log   []string // if trace
 	bad   []string
@@ -86,6 +90,10 @@ func newWorld(seed uint64, broken rule, trace bool) *world {
 	w.plan = plan{
 		gateways: 2 + rng.IntN(2), clients: 2 + rng.IntN(2), ops: 4 + rng.IntN(6), faults: rng.IntN(5),
 		hook: rng.IntN(2) == 0, lease: time.Second,
+	}
+	w.plan.outage, w.plan.peers, w.plan.lifelines = w.plan.lease, rng.IntN(4) > 0, rng.IntN(2) == 0
+	if w.plan.peers && rng.IntN(2) == 0 {
+		w.plan.outage = 4 * w.plan.lease
 	}
 	w.oracle.init()
 	return w
@@ -156,6 +164,7 @@ func (w *world) run(done func() bool) {
 		if !w.calm && time.Since(w.start) > w.quiet() {
 			w.heal()
 		}
+		w.watchServing()
 		w.faults()
 		s, next := w.choose()
 		if s == nil {
@@ -259,12 +268,18 @@ func (w *world) faults() {
 	case 2, 3, 4:
 		w.note(g.name, "PAUSE of %v", long)
 		g.paused = now.Add(long)
+		if w.rule == ruleLifeline {
+			w.tellEnd(g)
+		}
 	case 5, 6:
 		w.note(g.name, "CUT OFF from the store for %v", long)
 		g.cut = now.Add(long)
 	case 7:
-		w.note("store", "DOWN for %v", long/4)
-		w.down = now.Add(long / 4)
+		if w.plan.outage == w.plan.lease {
+			long /= 4
+		}
+		w.note("store", "DOWN for %v", long)
+		w.down = now.Add(long)
 	}
 }
 
@@ -288,6 +303,7 @@ func (w *world) crash(g *gateway) {
 	g.dead = true
 	w.mu.Unlock()
 	g.cancel()
+	w.tellEnd(g)
 	fresh := w.newGateway(g.index, g.generation+1)
 	w.gateways[g.index] = fresh
 	w.spawn(func() { fresh.boot(time.Duration(100+g.generation*37%400) * time.Millisecond) })
