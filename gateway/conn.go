@@ -36,6 +36,8 @@ type conn struct {
 	state  atomic.Int32
 	calls  atomic.Uint64
 
+	answered atomic.Bool // a COMPOUND was
+
 	// Of the reader.
 	rd    *oncrpc.Reader
 	creds credCache

@@ -121,6 +121,9 @@ func (req *request) run() reply {
 	req.handle()
 	data, buf := req.w.Bytes(), req.out
 	s.stats.observe(time.Since(req.start))
+	if !c.answered.Load() && c.answered.CompareAndSwap(false, true) {
+		s.stats.first.Observe(time.Since(c.since).Seconds())
+	}
 	s.stats.running.Add(-1)
 	s.memory.release(req.cost)
 	req.in.Free()

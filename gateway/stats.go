@@ -19,7 +19,7 @@ type counters struct {
 	panics, strays, squeezed, relieved atomic.Uint64
 	bytesIn, bytesOut, writes          atomic.Uint64
 	running                            atomic.Int64
-	latency                            prometheus.Histogram
+	latency, first                     prometheus.Histogram
 }
 
 func (c *counters) init() {
@@ -27,6 +27,11 @@ func (c *counters) init() {
 		Name:    "holdfast_compound_seconds",
 		Help:    "Time from a COMPOUND read to its reply ready to be sent.",
 		Buckets: prometheus.ExponentialBuckets(10e-6, 2.5, 14),
+	})
+	c.first = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "holdfast_first_reply_seconds",
+		Help:    "Time from a connection accepted to its first reply to a COMPOUND: the gateway's part, and the client's, in a move from another gateway.",
+		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	})
 }
 
@@ -185,6 +190,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	c.s.stats.latency.Describe(ch)
+	c.s.stats.first.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -193,4 +199,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(c.s))
 	}
 	c.s.stats.latency.Collect(ch)
+	c.s.stats.first.Collect(ch)
 }

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,6 +33,7 @@ type Cluster struct {
 	Lab      *kernel.Lab
 	Dir      string     // what all gateways serve
 	Addr     netip.Addr // the balancer's: what clients mount
+	Second   netip.Addr // another of the balancer's, for trunking
 	Store    *kernel.Process
 	Peers    *kernel.Process // NATS; nil with Config.NoPeers
 	Balancer *kernel.Process
@@ -84,7 +86,7 @@ func New(tb testing.TB, cfg Config) *Cluster {
 		tb.Fatal(err)
 	}
 	balancer, store := lab.Host(tb, "balancer"), lab.Host(tb, "store")
-	c.Addr = balancer.Front
+	c.Addr, c.Second = balancer.Front, balancer.AddFront(tb)
 	c.startStore(tb, store)
 	if !cfg.NoPeers {
 		c.startPeers(tb, lab.Host(tb, "peers"))
@@ -141,6 +143,26 @@ func (c *Cluster) StoreCommand(tb testing.TB, args ...string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// StoreCalls returns how often each command was carried out by the store, those included that its functions use.
+func (c *Cluster) StoreCalls(tb testing.TB) map[string]uint64 {
+	tb.Helper()
+	calls := map[string]uint64{}
+	for line := range strings.Lines(c.StoreCommand(tb, "INFO", "commandstats")) {
+		// cmdstat_hset:calls=1,usec=5,…
+		name, rest, _ := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "cmdstat_"), ":calls=")
+		number, _, found := strings.Cut(rest, ",")
+		if !found {
+			continue
+		}
+		n, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			tb.Fatalf("INFO commandstats: %q", line)
+		}
+		calls[name] = n
+	}
+	return calls
+}
+
 func (c *Cluster) newGateway(tb testing.TB, i int) *Gateway {
 	tb.Helper()
 	name := fmt.Sprintf("gw%d", i+1)
@@ -176,7 +198,7 @@ func (c *Cluster) startBalancer(tb testing.TB, h *kernel.Host) {
 		case len(f) > 0 && f[0] == "server":
 			continue
 		case len(f) > 0 && f[0] == "bind":
-			line = "    bind " + netip.AddrPortFrom(c.Addr, nfsPort).String() + "\n"
+			line = fmt.Sprintf("    bind %s,%s\n", netip.AddrPortFrom(c.Addr, nfsPort), netip.AddrPortFrom(c.Second, nfsPort))
 		}
 		conf.WriteString(line)
 	}

@@ -1,37 +1,50 @@
 package cluster
 
 import (
-	"bufio"
-	"fmt"
-	"net/netip"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
 	"holdfast/conformance/kernel"
 )
 
-// Fault is something that happens to a gateway, and how it is made good.
+// Fault is something that happens to a gateway, or to what all of them use, and how it is made good.
 type Fault struct {
 	Name string
 	// Break breaks the gateway.
 	Break func(tb testing.TB, g *Gateway)
-	// Mend makes it good again and returns when the gateway serves.
+	// Mend makes it good again and returns when all gateways serve.
 	Mend func(tb testing.TB, g *Gateway)
-	// Noticed is how long it may take, by its nature, until clients are moved to another gateway.
+	// Noticed is how long it may take, by its nature, until the last client feels it.
 	Noticed func(lease time.Duration) time.Duration
+	// Bound is how long a client should be held up at most: docs/operations.md.
+	Bound func(lease time.Duration) time.Duration
 }
 
-// The balancer's part in noticing a gateway that is silent: deploy/haproxy.
-const balancerNotices = 1250 * time.Millisecond
+const (
+	// BalancerNotices is the balancer's part in noticing a gateway that is silent: deploy/haproxy.
+	BalancerNotices = 1250 * time.Millisecond
+
+	// elsewhere is what a move to another gateway takes where nothing has to be waited for.
+	elsewhere = 250 * time.Millisecond
+)
+
+// settled is when what a gateway had begun is settled if the gateway is not there to say so: its last renewal is seen by the others
+// up to a fifth of the lease late, and the end of 11/10 of the lease up to a tenth.
+func settled(lease time.Duration) time.Duration { return lease * 14 / 10 }
+
+func atOnce(time.Duration) time.Duration { return 0 }
+
+func within(d time.Duration) func(time.Duration) time.Duration {
+	return func(time.Duration) time.Duration { return d }
+}
 
 // Nothing is a fault that is none: what is measured under it is the lab's own unrest.
 var Nothing = Fault{
 	Name:    "nothing",
 	Break:   func(testing.TB, *Gateway) {},
 	Mend:    func(testing.TB, *Gateway) {},
-	Noticed: func(time.Duration) time.Duration { return 0 },
+	Noticed: atOnce,
+	Bound:   within(elsewhere),
 }
 
 // Faults are all of them.
@@ -43,21 +56,24 @@ var Faults = []Fault{
 			g.Kill(tb)
 			g.Start(tb)
 		},
-		Mend:    func(tb testing.TB, g *Gateway) { g.AwaitReady(tb) },
-		Noticed: func(time.Duration) time.Duration { return 0 },
+		Mend:    awaitReady,
+		Noticed: atOnce,
+		Bound:   within(2 * time.Second),
 	},
 	{
 		Name:    "drain",
 		Break:   func(tb testing.TB, g *Gateway) { g.Drain(tb) },
-		Mend:    restart,
-		Noticed: func(time.Duration) time.Duration { return 0 },
+		Mend:    startAgain,
+		Noticed: atOnce,
+		Bound:   within(elsewhere),
 	},
 	{
-		// As the loss of a machine. What it had begun is resolved when its lease is over.
+		// As the loss of a program that nobody starts again.
 		Name:    "kill for good",
 		Break:   func(tb testing.TB, g *Gateway) { g.Kill(tb) },
-		Mend:    restart,
-		Noticed: func(lease time.Duration) time.Duration { return lease * 11 / 10 },
+		Mend:    startAgain,
+		Noticed: settled,
+		Bound:   within(2 * time.Second),
 	},
 	{
 		Name:  "pause",
@@ -66,16 +82,25 @@ var Faults = []Fault{
 			g.Resume(tb)
 			g.AwaitReady(tb)
 		},
-		Noticed: func(lease time.Duration) time.Duration { return balancerNotices + lease },
+		Noticed: func(lease time.Duration) time.Duration { return BalancerNotices + lease },
+		Bound:   func(lease time.Duration) time.Duration { return max(BalancerNotices, settled(lease)) + elsewhere },
 	},
 	{
 		Name:  "cut off from the store",
-		Break: func(tb testing.TB, g *Gateway) { g.Host.Cut(tb, kernel.Back) },
+		Break: func(tb testing.TB, g *Gateway) { g.Host.CutFrom(tb, g.c.Store.Host) },
 		Mend: func(tb testing.TB, g *Gateway) {
-			g.Host.Mend(tb, kernel.Back)
+			g.Host.MendFrom(tb, g.c.Store.Host)
 			g.AwaitReady(tb)
 		},
-		Noticed: func(lease time.Duration) time.Duration { return balancerNotices + lease },
+		Noticed: func(lease time.Duration) time.Duration { return BalancerNotices + lease },
+		Bound:   func(lease time.Duration) time.Duration { return settled(lease) + elsewhere },
+	},
+	{
+		Name:    "cut off from NATS",
+		Break:   func(tb testing.TB, g *Gateway) { g.Host.CutFrom(tb, g.c.Peers.Host) },
+		Mend:    func(tb testing.TB, g *Gateway) { g.Host.MendFrom(tb, g.c.Peers.Host) },
+		Noticed: func(lease time.Duration) time.Duration { return 2 * lease },
+		Bound:   within(elsewhere),
 	},
 	{
 		Name:  "cut off from the clients",
@@ -84,11 +109,47 @@ var Faults = []Fault{
 			g.Host.Mend(tb, kernel.Front)
 			g.AwaitReady(tb)
 		},
-		Noticed: func(time.Duration) time.Duration { return balancerNotices },
+		Noticed: within(BalancerNotices),
+		Bound:   within(BalancerNotices + elsewhere),
+	},
+	{
+		Name: "restart",
+		Break: func(tb testing.TB, g *Gateway) {
+			g.Drain(tb)
+			g.Start(tb)
+		},
+		Mend:    awaitReady,
+		Noticed: atOnce,
+		Bound:   within(elsewhere),
+	},
+	{
+		// Redis dies and is started again.
+		Name:  "store killed, started again",
+		Break: func(tb testing.TB, g *Gateway) { g.c.RestartStore(tb, true) },
+		Mend: func(tb testing.TB, g *Gateway) {
+			for _, g := range g.c.Gateways {
+				g.AwaitReady(tb)
+			}
+		},
+		Noticed: atOnce,
+		Bound:   func(lease time.Duration) time.Duration { return lease * 9 / 10 },
+	},
+	{
+		// NATS dies and stays away for longer than a gateway's lease.
+		Name:    "NATS gone",
+		Break:   func(tb testing.TB, g *Gateway) { g.c.Peers.Kill(tb) },
+		Mend:    func(tb testing.TB, g *Gateway) { g.c.Peers.Start(tb) },
+		Noticed: func(lease time.Duration) time.Duration { return 2 * lease },
+		Bound:   within(elsewhere),
 	},
 }
 
-func restart(tb testing.TB, g *Gateway) {
+func awaitReady(tb testing.TB, g *Gateway) {
+	tb.Helper()
+	g.AwaitReady(tb)
+}
+
+func startAgain(tb testing.TB, g *Gateway) {
 	tb.Helper()
 	g.Start(tb)
 	g.AwaitReady(tb)
@@ -100,28 +161,13 @@ func (c *Cluster) Busiest(tb testing.TB) *Gateway {
 	var best *Gateway
 	most := -1
 	for _, g := range c.Gateways {
-		n, err := g.Metric("holdfast_connections")
+		m, err := g.Metrics()
 		if err != nil {
 			tb.Fatalf("gateway %s: %v", g.Name, err)
 		}
-		if int(n) > most {
-			best, most = g, int(n)
+		if n := int(m.Value("holdfast_connections")); n > most {
+			best, most = g, n
 		}
 	}
 	return best
-}
-
-// Metric returns the value of one of the gateway's metrics.
-func (g *Gateway) Metric(name string) (float64, error) {
-	resp, err := g.c.http.Get("http://" + netip.AddrPortFrom(g.Addr, readyPort).String() + "/metrics")
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-			return strconv.ParseFloat(text, 64)
-		}
-	}
-	return 0, fmt.Errorf("no metric %s", name)
 }

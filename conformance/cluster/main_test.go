@@ -19,11 +19,14 @@ var built struct {
 	err  error
 }
 
+// scratch is a folder for what all tests share; removed in the end.
+var scratch string
+
 // HOLDFAST_BUILD holds flags for the build of the gateway, such as -race.
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
-		scratch, err := os.MkdirTemp("", "holdfast-build-")
-		if err != nil {
+		var err error
+		if scratch, err = os.MkdirTemp("", "holdfast-build-"); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
@@ -64,6 +67,13 @@ func must[T any](t *testing.T) func(v T, err error) T {
 			t.Fatal(err)
 		}
 		return v
+	}
+}
+
+func mkdir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Mkdir(path, 0o755); err != nil {
+		t.Fatal(err)
 	}
 }
 

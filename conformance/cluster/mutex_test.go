@@ -2,8 +2,6 @@ package cluster_test
 
 import (
 	"fmt"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -12,20 +10,6 @@ import (
 	"holdfast/conformance/cluster"
 	"holdfast/internal/nfs4"
 )
-
-// rounds is how many rounds TestMutex plays: 300, or as HOLDFAST_ROUNDS says.
-func rounds(t *testing.T) int {
-	t.Helper()
-	text := os.Getenv("HOLDFAST_ROUNDS")
-	if text == "" {
-		return 300
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 {
-		t.Fatalf("HOLDFAST_ROUNDS=%s: want a number", text)
-	}
-	return n
-}
 
 // attempt is one way to make a name so that only one of those who try can succeed. root is where it happens.
 type attempt struct {
@@ -66,7 +50,7 @@ func attempts() []attempt {
 }
 
 // TestMutex lets clients on different gateways race for names while gateways are killed: each race has one winner, who is told
-// so, and the others are told that they lost.
+// so, and the others are told that they lost. HOLDFAST_ROUNDS says how often.
 func TestMutex(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: time.Second})
 	var players []*cluster.Rover
@@ -80,7 +64,7 @@ func TestMutex(t *testing.T) {
 	var over sync.WaitGroup
 	over.Go(func() {
 		defer close(stop)
-		for n := range rounds(t) {
+		for n := range number(t, "HOLDFAST_ROUNDS", 300) {
 			a := attempts()[n%len(attempts())]
 			if err := race(players, dir, a, n); err != nil {
 				t.Errorf("round %d, %s: %v", n, a.name, err)

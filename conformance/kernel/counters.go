@@ -13,6 +13,7 @@ type Counters struct {
 	Ops      map[string]int // requests per operation, by the client's names, such as READ or EXCHANGE_ID
 	Errors   map[string]int // of these, those that ended with an error
 	Connects int            // TCP connections made, over all transports
+	Xprts    int            // transports
 }
 
 // identity are the operations by which a client makes itself known, or gets back what a server forgot. After the first mount
@@ -62,7 +63,7 @@ func (c Counters) String() string {
 		return strings.Compare(a, b)
 	})
 	var b strings.Builder
-	fmt.Fprintf(&b, "connects %d;", c.Connects)
+	fmt.Fprintf(&b, "connects %d over %d transports;", c.Connects, c.Xprts)
 	for _, op := range names {
 		fmt.Fprintf(&b, " %s %d", op, c.Ops[op])
 		if e := c.Errors[op]; e > 0 {
@@ -94,6 +95,7 @@ func parseMountstats(text, mount string) (Counters, error) {
 				return c, fmt.Errorf("mountstats: %q: %w", strings.TrimSpace(line), err)
 			}
 			c.Connects += n
+			c.Xprts++
 		case f[0] == "per-op":
 			perOp = true
 		case perOp && len(f) > 1 && strings.HasSuffix(f[0], ":"):
@@ -114,4 +116,20 @@ func parseMountstats(text, mount string) (Counters, error) {
 		return c, fmt.Errorf("mountstats knows no NFS mount at %s", mount)
 	}
 	return c, nil
+}
+
+// complaints are what a Linux client's kernel log says when a server let it down.
+var complaints = []string{"lost", "reclaim", "NFS4ERR", "BAD_STATEID", "state manager", "Error", "error", "Call Trace", "BUG", "WARNING"}
+
+// Complaints returns the lines of the guest's kernel log that complain about a server.
+func (g *Guest) Complaints(tb testing.TB) []string {
+	tb.Helper()
+	var found []string
+	for line := range strings.Lines(g.Dmesg(tb)) {
+		about := strings.Contains(line, "NFS") || strings.Contains(line, "RPC") || strings.Contains(line, "BUG")
+		if about && slices.ContainsFunc(complaints, func(c string) bool { return strings.Contains(line, c) }) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found
 }

@@ -114,6 +114,47 @@ func (h *Host) Mend(tb testing.TB, n Network) {
 	}
 }
 
+// CutFrom makes two hosts deaf to each other in the network behind, and leaves their other connections alone. What is sent is lost,
+// and nobody is told.
+func (h *Host) CutFrom(tb testing.TB, other *Host) {
+	tb.Helper()
+	// A neighbour at a hardware address that nobody has.
+	for _, pair := range [][2]*Host{{h, other}, {other, h}} {
+		pair[0].ip(tb, "neigh", "replace", pair[1].Back.String(), "lladdr", "02:00:00:00:00:01", "nud", "permanent", "dev", string(Back))
+	}
+}
+
+// MendFrom ends a CutFrom.
+func (h *Host) MendFrom(tb testing.TB, other *Host) {
+	tb.Helper()
+	for _, pair := range [][2]*Host{{h, other}, {other, h}} {
+		pair[0].ip(tb, "neigh", "del", pair[1].Back.String(), "dev", string(Back))
+	}
+}
+
+// AddFront gives the host one more address in the network of the guests.
+func (h *Host) AddFront(tb testing.TB) netip.Addr {
+	tb.Helper()
+	h.lab.mu.Lock()
+	index := firstServer + h.lab.servers
+	h.lab.servers++
+	h.lab.mu.Unlock()
+	if index >= firstGuest {
+		tb.Fatalf("a lab has addresses for %d servers only", firstGuest-firstServer)
+	}
+	a := addr4(index)
+	h.ip(tb, "addr", "add", a.String()+"/24", "dev", string(Front))
+	return a
+}
+
+// ip runs ip(8) on the host.
+func (h *Host) ip(tb testing.TB, args ...string) {
+	tb.Helper()
+	if err := run("ip", append([]string{"-netns", h.netns}, args...)...); err != nil {
+		tb.Fatalf("host %s: %v", h.Name, err)
+	}
+}
+
 // Address gives the lab itself an address in the network of the guests, so that Dial reaches hosts.
 func (l *Lab) Address(tb testing.TB) netip.Addr {
 	tb.Helper()

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -17,6 +18,9 @@ type Job struct {
 	said   chan string
 	done   chan struct{} // closed after status is set
 	status int
+
+	mu   sync.Mutex // guards what follows; nothing is called with it held
+	last map[string]string
 }
 
 // maxSaid bounds the lines of one job that the test has not taken yet. A job that says more waits for the test.
@@ -27,7 +31,7 @@ func (g *Guest) Start(tb testing.TB, script string) *Job {
 	tb.Helper()
 	g.mu.Lock()
 	g.next++
-	j := &Job{guest: g, id: g.Name + strconv.Itoa(g.next), said: make(chan string, maxSaid), done: make(chan struct{})}
+	j := &Job{guest: g, id: g.Name + strconv.Itoa(g.next), said: make(chan string, maxSaid), done: make(chan struct{}), last: map[string]string{}}
 	g.jobs[j.id] = j
 	g.mu.Unlock()
 	text := ". $LAB/lib.sh; " + strings.TrimLeft(script, "\n") + "\n"
@@ -106,6 +110,13 @@ func (j *Job) Expect(tb testing.TB, text string) string {
 	}
 }
 
+// Last returns the rest of the latest line that the job said with this first word, taken or not.
+func (j *Job) Last(word string) string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last[word]
+}
+
 // Drain drops the lines said so far: what Expect returns next was said after this call.
 func (j *Job) Drain() {
 	for {
@@ -141,7 +152,13 @@ func (j *Job) path(ext string) string {
 }
 
 // say and end are called by the guest's one listener.
-func (j *Job) say(text string) { j.said <- text }
+func (j *Job) say(text string) {
+	word, rest, _ := strings.Cut(text, " ")
+	j.mu.Lock()
+	j.last[word] = rest
+	j.mu.Unlock()
+	j.said <- text
+}
 
 func (j *Job) end(status int) {
 	j.status = status

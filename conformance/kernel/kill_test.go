@@ -3,6 +3,7 @@ package kernel_test
 import (
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestKill(t *testing.T) {
 		t.Skip("only Holdfast promises that a killed server costs its clients a reconnect and nothing else")
 	}
 	everyVersion(t, func(t *testing.T, s *site) {
-		makeInputs(t, s.lab.Dir)
+		s.lab.Inputs(t)
 		dir, _ := s.dir(t, "lock")
 		holder := s.a.Start(t, `nfstool hold `+dir+`/f w 100 100 bash -c '. $LAB/lib.sh; say held; await release'`)
 		holder.Expect(t, "held")
@@ -43,11 +44,11 @@ func TestKill(t *testing.T) {
 		}
 
 		done := 0
-		each := (kills(t) + len(loads) - 1) / len(loads)
-		for _, l := range loads {
-			t.Run(l.name, func(t *testing.T) {
+		each := (kills(t) + len(loads()) - 1) / len(loads())
+		for _, l := range loads() {
+			t.Run(l.Name, func(t *testing.T) {
 				stop := "stop-" + strconv.Itoa(done)
-				jobs := l.start(t, s, l.script(l.dir(t, s), stop))
+				jobs := startLoad(t, s, &l, l.Script(filepath.Join(s.mnt, l.Dir(t, s.srv.Dir)), stop))
 				for i := range each {
 					for _, job := range jobs {
 						job.Expect(t, "begin")
@@ -85,9 +86,9 @@ func TestKill(t *testing.T) {
 		}
 
 		t.Run("asked to leave", func(t *testing.T) {
-			l := loads[0]
-			l.name = "leaving"
-			jobs := l.start(t, s, l.script(l.dir(t, s), "stop-leaving"))
+			l := loads()[0]
+			l.Name = "leaving"
+			jobs := startLoad(t, s, &l, l.Script(filepath.Join(s.mnt, l.Dir(t, s.srv.Dir)), "stop-leaving"))
 			for range 3 {
 				s.srv.Stop(t)
 				s.srv.Start(t)

@@ -108,20 +108,10 @@ func hostRun(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// complaints are what a Linux client's kernel log says when a server let it down.
-var complaints = []string{"lost", "reclaim", "NFS4ERR", "BAD_STATEID", "state manager", "Error", "error", "Call Trace", "BUG", "WARNING"}
-
 // quiet checks that the guest's kernel had nothing to complain about.
 func quiet(t *testing.T, g *kernel.Guest) {
 	t.Helper()
-	for line := range strings.Lines(g.Dmesg(t)) {
-		if !strings.Contains(line, "NFS") && !strings.Contains(line, "RPC") && !strings.Contains(line, "BUG") {
-			continue
-		}
-		for _, c := range complaints {
-			if strings.Contains(line, c) {
-				t.Errorf("kernel log of guest %s: %s", g.Name, line)
-			}
-		}
+	for _, line := range g.Complaints(t) {
+		t.Errorf("kernel log of guest %s: %s", g.Name, line)
 	}
 }

@@ -426,6 +426,26 @@ static int cmd_pulse(int argc, char **argv)
 	return 0;
 }
 
+/* latewrite FILE TEXT LATE NAME: writes TEXT under a lock, says "locked", and waits until NAME is posted. Then what it writes must
+ * not be taken any more: prints the error that it is told. */
+static int cmd_latewrite(int argc, char **argv)
+{
+	int fd = open(argv[1], O_RDWR | O_CREAT | O_SYNC, 0666);
+	struct flock l = range("w", "0", "100");
+	struct timespec pace = { .tv_nsec = 20 * 1000 * 1000 };
+
+	OK(fd);
+	OK(fcntl(fd, F_SETLKW, &l));
+	OK(pwrite(fd, argv[2], strlen(argv[2]), 0));
+	say("locked");
+	while (!posted(argv[4]))
+		nanosleep(&pace, NULL);
+	if (pwrite(fd, argv[3], strlen(argv[3]), 0) >= 0)
+		die("what was written without the lock was taken");
+	printf("%s\n", strerror(errno));
+	return 0;
+}
+
 static const struct {
 	const char *name;
 	int args; /* at least */
@@ -446,6 +466,7 @@ static const struct {
 	{ "meta", 2, cmd_meta },
 	{ "appendlog", 3, cmd_appendlog },
 	{ "pulse", 2, cmd_pulse },
+	{ "latewrite", 4, cmd_latewrite },
 };
 
 int main(int argc, char **argv)
