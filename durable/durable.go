@@ -141,6 +141,11 @@ type Store interface {
 	// Load sees every batch whose Commit has returned, durable or not yet.
 	Load(ctx context.Context, keys ...string) ([]Group, error)
 
+	// LoadParts is Load of one group with only those of its parts that are
+	// named, each once, as far as they exist: it costs the same however big
+	// the group is.
+	LoadParts(ctx context.Context, key string, names ...string) (Group, error)
+
 	// Commit does b atomically. When it returns without error the batch is
 	// decided and ordered: later Loads and Commits see it. It is durable when
 	// the Ack says so. The error is *Conflict, ErrFull, ErrUnavailable,

@@ -26,6 +26,10 @@ type file struct {
 	state   *rules.File // nil while it is not loaded
 	version uint64
 	gone    bool // dropped from memory: look it up again
+
+	// some is what is known of stateids while state is nil; doubts counts how often that was forgotten.
+	some   map[[nfs4.OtherSize]byte]*rules.File
+	doubts uint64
 }
 
 // hashOf is the part of a stateid that leads to the file.
@@ -124,7 +128,7 @@ func (n *Node) fill(f *file, g durable.Group) error {
 	}
 	n.countRanges(f.state, -1)
 	f.mu.Lock()
-	f.state, f.version = st, g.Version
+	f.state, f.version, f.some = st, g.Version, nil
 	f.mu.Unlock()
 	n.countRanges(st, 1)
 	return nil
@@ -135,7 +139,8 @@ func (n *Node) fill(f *file, g durable.Group) error {
 func (n *Node) clear(f *file) {
 	n.countRanges(f.state, -1)
 	f.mu.Lock()
-	f.state = nil
+	f.state, f.some = nil, nil
+	f.doubts++
 	f.mu.Unlock()
 }
 
@@ -217,7 +222,7 @@ func (n *Node) find(ctx context.Context, c ClientID, other [nfs4.OtherSize]byte)
 			return f.key, nil
 		}
 	}
-	g, err := n.load(ctx, statesKey(c))
+	g, err := n.loadParts(ctx, statesKey(c), statePart(other))
 	if err != nil {
 		return "", storeError(err)
 	}
@@ -231,8 +236,12 @@ func (n *Node) find(ctx context.Context, c ClientID, other [nfs4.OtherSize]byte)
 // keeping.
 func (n *Node) InUse(key FileKey) bool {
 	f := n.files.get(key)
-	used := false
-	return f != nil && f.read(func(st *rules.File) { used = st.Opens() > 0 }) && used
+	if f == nil {
+		return false
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return len(f.some) > 0 || f.state != nil && !f.gone && f.state.Opens() > 0
 }
 
 // shedEvery is after how many new files in memory some that are not needed are
@@ -247,7 +256,7 @@ func (n *Node) shed(i int) {
 	now := n.clock()
 	for _, f := range n.files.some(i) {
 		if now-f.used.Load() > 0 && f.turn.try() {
-			if f.state == nil || f.state.Empty() {
+			if f.empty() {
 				n.evict(f)
 			}
 			f.turn.give()
@@ -264,8 +273,7 @@ func (n *Node) sweepFiles() error {
 		if !f.turn.try() {
 			continue
 		}
-		empty := f.state == nil || f.state.Empty()
-		if empty && idle > 0 || idle > int64(10*n.cfg.Lease) {
+		if f.empty() && idle > 0 || idle > int64(10*n.cfg.Lease) {
 			n.evict(f)
 		}
 		f.turn.give()
@@ -273,11 +281,18 @@ func (n *Node) sweepFiles() error {
 	return nil
 }
 
+// empty says that nothing is known to be open. The caller has the turn.
+func (f *file) empty() bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return len(f.some) == 0 && (f.state == nil || f.state.Empty())
+}
+
 // evict drops a file from memory. The caller has the turn.
 func (n *Node) evict(f *file) {
 	n.clear(f)
 	f.mu.Lock()
-	f.gone = true
+	f.gone, f.some = true, nil
 	f.mu.Unlock()
 	n.files.dropIf(f.key, func(g *file) bool { return g == f })
 	n.byHash.update(f.hash, func(fs []*file) []*file {

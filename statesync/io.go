@@ -22,7 +22,11 @@ func (n *Node) CheckIO(ctx context.Context, c ClientID, f FileKey, s nfs4.Statei
 	check := func(st *rules.File) { io, verdict = st.CheckIO(ref, access, n.dead) }
 	e := n.files.get(f)
 	if e == nil || !e.read(check) {
-		if err := n.view(ctx, f, check); err != nil {
+		known, err := n.checkSome(ctx, f, s.Other, func(st *rules.File) error { check(st); return verdict })
+		if err == nil && !known {
+			err = n.view(ctx, f, check)
+		}
+		if err != nil {
 			return IOResult{}, err
 		}
 	} else {

@@ -25,6 +25,13 @@ func (l *link) Load(ctx context.Context, keys ...string) ([]durable.Group, error
 	return l.Store.Load(ctx, keys...)
 }
 
+func (l *link) LoadParts(ctx context.Context, key string, names ...string) (durable.Group, error) {
+	if l.cut.Load() {
+		return durable.Group{}, durable.ErrUnavailable
+	}
+	return l.Store.LoadParts(ctx, key, names...)
+}
+
 func (l *link) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, error) {
 	if l.cut.Load() {
 		return nil, durable.ErrUnavailable

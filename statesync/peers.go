@@ -312,7 +312,11 @@ func (n *Node) sayCarried() {
 // commit finds out.
 func (n *Node) install(m *warm) {
 	f := n.files.get(m.file)
-	if f == nil || !f.turn.try() {
+	if f == nil {
+		return
+	}
+	f.doubt()
+	if !f.turn.try() {
 		return
 	}
 	defer f.turn.give()

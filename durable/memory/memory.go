@@ -158,6 +158,17 @@ func (s *Store) Load(ctx context.Context, keys ...string) ([]durable.Group, erro
 	return groups, nil
 }
 
+// LoadParts implements durable.Store.
+func (s *Store) LoadParts(ctx context.Context, key string, names ...string) (durable.Group, error) {
+	groups, err := s.Load(ctx, key)
+	if err != nil {
+		return durable.Group{}, err
+	}
+	g := groups[0]
+	g.Parts = slices.DeleteFunc(g.Parts, func(p durable.Part) bool { return !slices.Contains(names, p.Name) })
+	return g, nil
+}
+
 // Commit implements durable.Store.
 func (s *Store) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, error) {
 	if err := b.Validate(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"path/filepath"
+	"slices"
 
 	pdb "github.com/cockroachdb/pebble/v2"
 
@@ -63,6 +64,64 @@ func (s *Store) load(key string) (g durable.Group, err error) {
 		return g, nil
 	}
 	return s.loadParts(key)
+}
+
+// LoadParts implements durable.Store.
+func (s *Store) LoadParts(ctx context.Context, key string, names ...string) (durable.Group, error) {
+	if err := durable.ValidateKey(key); err != nil {
+		return durable.Group{}, err
+	}
+	if err := s.users.enter(); err != nil {
+		return durable.Group{}, err
+	}
+	defer s.users.leave()
+	if err := errors.Join(ctx.Err(), s.health.err()); err != nil {
+		return durable.Group{}, fmt.Errorf("%w: %w", durable.ErrUnavailable, err)
+	}
+	// One state of the database, without what else the group holds.
+	snap := s.db.NewSnapshot()
+	defer snap.Close()
+	g := durable.Group{Key: key}
+	head, err := get(snap, appendHeadKey(nil, key))
+	if err != nil || head == nil {
+		return g, s.readPart(key, err)
+	}
+	if err := addRecord(&g, splitKey{head: true}, head); err != nil {
+		return g, s.readPart(key, err)
+	}
+	if len(g.Parts) > 0 && !slices.Contains(names, "") {
+		g.Parts = nil
+	}
+	for _, name := range slices.Compact(slices.Sorted(slices.Values(names))) {
+		value, err := get(snap, appendPartKey(nil, key, name))
+		if err != nil {
+			return g, s.readPart(key, err)
+		}
+		if value != nil {
+			g.Parts = append(g.Parts, durable.Part{Name: name, Value: value})
+		}
+	}
+	return g, nil
+}
+
+// get returns a copy of a record, nil if there is none.
+func get(r pdb.Reader, key []byte) ([]byte, error) {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pdb.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer closer.Close()
+	return append(make([]byte, 0, len(value)), value...), nil
+}
+
+func (s *Store) readPart(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return s.readError(fmt.Errorf("group %q: %w", key, err))
 }
 
 // entry returns the entry of a group, from the database if need be. The shard

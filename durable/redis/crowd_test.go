@@ -19,6 +19,10 @@ func (c *crowd) Load(ctx context.Context, keys ...string) ([]durable.Group, erro
 	return c.next().Load(ctx, keys...)
 }
 
+func (c *crowd) LoadParts(ctx context.Context, key string, names ...string) (durable.Group, error) {
+	return c.next().LoadParts(ctx, key, names...)
+}
+
 func (c *crowd) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, error) {
 	return c.next().Commit(ctx, b)
 }

@@ -23,9 +23,11 @@ const (
 	scanLoad = 32
 )
 
-// A query is a Load that waits.
+// A query is a Load that waits, or, with some, a LoadParts.
 type query struct {
 	keys   []string
+	some   bool
+	names  []string
 	left   atomic.Bool
 	answer chan loaded // of capacity 1
 }
@@ -43,6 +45,23 @@ func (s *Store) Load(ctx context.Context, keys ...string) ([]durable.Group, erro
 			return nil, err
 		}
 	}
+	return s.answer(ctx, &query{keys: keys})
+}
+
+// LoadParts implements durable.Store.
+func (s *Store) LoadParts(ctx context.Context, key string, names ...string) (durable.Group, error) {
+	if err := durable.ValidateKey(key); err != nil {
+		return durable.Group{}, err
+	}
+	groups, err := s.answer(ctx, &query{keys: []string{key}, some: true, names: names})
+	if err != nil {
+		return durable.Group{}, err
+	}
+	return groups[0], nil
+}
+
+// answer has a query answered.
+func (s *Store) answer(ctx context.Context, q *query) ([]durable.Group, error) {
 	if err := s.open(ctx); err != nil {
 		return nil, err
 	}
@@ -51,7 +70,7 @@ func (s *Store) Load(ctx context.Context, keys ...string) ([]durable.Group, erro
 	if !s.gate.pass(ctx) {
 		return nil, s.unavailable(ctx.Err())
 	}
-	q := &query{keys: keys, answer: make(chan loaded, 1)}
+	q.answer = make(chan loaded, 1)
 	if !s.loads.put(q) {
 		return nil, durable.ErrClosed
 	}
@@ -127,25 +146,31 @@ func (s *Store) serve(qs []*query) {
 
 // read answers the queries, or says why the server could not be asked.
 func (s *Store) read(qs []*query) error {
-	var keys []string
-	where := make(map[string]int)
+	var wants []want
+	where := make(map[string]int) // whole groups
+	partly := make(map[*query]int)
 	for _, q := range qs {
+		if q.some {
+			partly[q] = len(wants)
+			wants = append(wants, want{q.keys[0], q})
+			continue
+		}
 		for _, key := range q.keys {
 			if _, ok := where[key]; !ok {
-				where[key] = len(keys)
-				keys = append(keys, key)
+				where[key] = len(wants)
+				wants = append(wants, want{key, nil})
 			}
 		}
 	}
-	groups := make([]durable.Group, 0, len(keys))
+	groups := make([]durable.Group, 0, len(wants))
 	var seq uint64
 	refuse := func(err error) {
 		for _, q := range qs {
 			q.answer <- loaded{err: err}
 		}
 	}
-	for first := true; first || len(groups) < len(keys); first = false {
-		some := keys[len(groups):min(len(groups)+maxLoad, len(keys))]
+	for first := true; first || len(groups) < len(wants); first = false {
+		some := wants[len(groups):min(len(groups)+maxLoad, len(wants))]
 		var err error
 		var refusal error
 		groups, seq, refusal, err = s.readSome(groups, some)
@@ -160,6 +185,11 @@ func (s *Store) read(qs []*query) error {
 	s.health.well()
 	for _, q := range qs {
 		mine := make([]durable.Group, len(q.keys))
+		if q.some {
+			mine[0] = groups[partly[q]]
+			q.answer <- loaded{groups: mine, seq: seq}
+			continue
+		}
 		for i, key := range q.keys {
 			mine[i] = groups[where[key]]
 		}
@@ -168,14 +198,51 @@ func (s *Store) read(qs []*query) error {
 	return nil
 }
 
-// readSome appends the groups of some keys. What is read last is whether this
+// A want is a group to be read: whole, or those parts that a query names.
+type want struct {
+	key string
+	q   *query
+}
+
+// command reads it. Its answer is a list of fields and values, as parse takes it.
+func (w want) command(ctx context.Context, pipe goredis.Pipeliner, prefix string) *goredis.Cmd {
+	if w.q == nil {
+		return pipe.Do(ctx, "HGETALL", prefix+w.key)
+	}
+	args := make([]any, 0, 3+len(w.q.names))
+	args = append(args, "HMGET", prefix+w.key, fieldVersion)
+	for _, name := range w.q.names {
+		args = append(args, string(fieldPart)+name)
+	}
+	return pipe.Do(ctx, args...)
+}
+
+// parse makes the group of the command's answer.
+func (w want) parse(answer []any) (durable.Group, error) {
+	if w.q == nil {
+		return parseGroup(w.key, answer)
+	}
+	var fields []any
+	for i, value := range answer {
+		switch {
+		case value == nil:
+		case i == 0:
+			fields = append(fields, fieldVersion, value)
+		default:
+			fields = append(fields, string(fieldPart)+w.q.names[i-1], value)
+		}
+	}
+	return parseGroup(w.key, fields)
+}
+
+// readSome appends some groups. What is read last is whether this
 // was the right store: an epoch never comes back.
-func (s *Store) readSome(groups []durable.Group, keys []string) (_ []durable.Group, seq uint64, refusal, err error) {
+func (s *Store) readSome(groups []durable.Group, wants []want) (_ []durable.Group, seq uint64, refusal, err error) {
 	floor := s.floor.Load()
 	pipe := s.rdb.Pipeline()
-	cmds := make([]*goredis.Cmd, len(keys))
-	for i, key := range keys {
-		cmds[i] = pipe.Do(s.ctx, "HGETALL", s.prefix+key)
+	cmds := make([]*goredis.Cmd, len(wants))
+	for i, w := range wants {
+		cmds[i] = w.command(s.ctx, pipe, s.prefix)
 	}
 	meta := pipe.Do(s.ctx, "HMGET", s.meta, "epoch", "lost", "seq")
 	s.stats.loads.Add(1)
@@ -185,12 +252,12 @@ func (s *Store) readSome(groups []durable.Group, keys []string) (_ []durable.Gro
 	if seq, refusal = s.verify(meta, floor); refusal != nil {
 		return nil, 0, refusal, nil
 	}
-	for i, key := range keys {
+	for i, w := range wants {
 		fields, err := cmds[i].Slice()
 		if err != nil {
-			return nil, 0, fmt.Errorf("%w: group %q: %w", durable.ErrDamaged, key, err), nil
+			return nil, 0, fmt.Errorf("%w: group %q: %w", durable.ErrDamaged, w.key, err), nil
 		}
-		g, err := parseGroup(key, fields)
+		g, err := w.parse(fields)
 		if err != nil {
 			return nil, 0, err, nil
 		}

@@ -100,6 +100,43 @@ func testForget(t *testing.T, sub Subject) {
 	expect(t, s, "big", 1, "only", "v")
 }
 
+// Some parts of a group are those that Load shows, whatever else it holds.
+func testLoadParts(t *testing.T, sub Subject) {
+	s := sub.open(t)
+	some := func(version uint64, names []string, parts ...string) {
+		t.Helper()
+		g, err := s.LoadParts(context.Background(), "g", names...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := durable.Group{Key: "g", Version: version}
+		for i := 0; i < len(parts); i += 2 {
+			want.Parts = append(want.Parts, durable.Part{Name: parts[i], Value: []byte(parts[i+1])})
+		}
+		if !equal(g, want) {
+			t.Fatalf("loaded %s, want %s", show(g), show(want))
+		}
+	}
+	some(0, []string{"", "a"})
+	do(t, s, writes(put("g", "", "head")))
+	some(1, []string{"", "a"}, "", "head")
+	some(1, []string{"a"})
+	some(1, nil)
+	var many []durable.Write
+	for i := range 500 {
+		many = append(many, put("g", fmt.Sprintf("%03d", i), fmt.Sprint(i)))
+	}
+	do(t, s, writes(append(many, put("g", "bytes\x00\xff", ""), put("other", "007", "of another"))...))
+	some(2, []string{"007", "", "499", "500"}, "", "head", "007", "7", "499", "499")
+	some(2, []string{"bytes\x00\xff"}, "bytes\x00\xff", "")
+	do(t, s, writes(del("g", "007"), put("g", "499", "new")))
+	some(3, []string{"007", "499"}, "499", "new")
+	do(t, s, writes(put("g", "", string(make([]byte, 5000)))))
+	some(4, []string{"", "499"}, "", string(make([]byte, 5000)), "499", "new")
+	do(t, s, durable.Batch{Forget: []string{"g"}})
+	some(0, []string{"", "499"})
+}
+
 // A batch whose fence does not hold writes nothing, whatever else is wrong with it.
 func testFence(t *testing.T, sub Subject) {
 	s := sub.open(t)

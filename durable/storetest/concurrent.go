@@ -238,6 +238,10 @@ func testLoadAtomic(t *testing.T, sub Subject) {
 			}
 		}
 	}
+	names := []string{""}
+	for p := range parts {
+		names = append(names, fmt.Sprint("p", p))
+	}
 	for range 2 {
 		wg.Go(func() {
 			for !done.Load() && !t.Failed() {
@@ -248,6 +252,12 @@ func testLoadAtomic(t *testing.T, sub Subject) {
 				}
 				whole(groups[0])
 				whole(groups[1])
+				g, err := s.LoadParts(context.Background(), "g", names...)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				whole(g)
 				if err := s.Scan(context.Background(), "", func(g durable.Group) bool { whole(g); return true }); err != nil {
 					t.Error(err)
 					return

@@ -41,6 +41,7 @@ func Run(t *testing.T, sub Subject) {
 		{"Conflict", testConflict},
 		{"Writes", testWrites},
 		{"Forget", testForget},
+		{"LoadParts", testLoadParts},
 		{"Fence", testFence},
 		{"Values", testValues},
 		{"Keys", testKeys},

@@ -164,6 +164,17 @@ func (l *link) Load(ctx context.Context, keys ...string) ([]durable.Group, error
 	return groups, err
 }
 
+func (l *link) LoadParts(ctx context.Context, key string, names ...string) (durable.Group, error) {
+	if err := l.enter(ctx, "loads parts"); err != nil {
+		return durable.Group{}, err
+	}
+	g, err := l.g.w.store.LoadParts(context.Background(), key, names...)
+	if err := l.back(ctx, "loaded"); err != nil {
+		return durable.Group{}, err
+	}
+	return g, err
+}
+
 func (l *link) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, error) {
 	if err := l.enter(ctx, "commits "+kinds(b)); err != nil {
 		return nil, err
