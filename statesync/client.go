@@ -119,7 +119,11 @@ func (n *Node) adopt(id ClientID, g durable.Group) (*client, error) {
 		return nil, fmt.Errorf("%w: client %016x has the record of %016x", ErrServerFault, uint64(id), uint64(rec.ID))
 	}
 	// Every client counts as heard of when this gateway came.
-	c := n.clients.getOrMake(id, func() *client { return n.newClient(id, 0) })
+	c := n.clients.getOrMake(id, func() *client {
+		c := n.newClient(id, 0)
+		c.install(rec, g.Version) // before anybody sees it
+		return c
+	})
 	c.install(rec, g.Version)
 	return c, nil
 }

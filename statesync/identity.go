@@ -186,9 +186,10 @@ func (n *Node) changed(o *owned, ch *rules.Change) {
 		c := n.clients.getOrMake(id, func() *client {
 			c := n.newClient(id, n.clock())
 			c.fresh = o.versions[id] == 0
+			c.install(rec, o.versions[id]+1) // before anybody sees it
 			return c
 		})
-		c.install(rec, o.versions[rec.ID]+1)
+		c.install(rec, o.versions[id]+1)
 	}
 	n.dropped(ch)
 	for _, id := range ch.Drop {

@@ -195,7 +195,8 @@ func (l *launcher) start(cmd *exec.Cmd) error {
 
 func (l *launcher) stop() { close(l.work) }
 
-// sweep removes the namespaces of test programs that no longer live.
+// sweep removes the namespaces of test programs that no longer live, and what still runs in them: a program that has replaced
+// itself by another run of itself outlives its launcher.
 func sweep() {
 	left, _ := filepath.Glob("/run/netns/hfk-*")
 	for _, path := range left {
@@ -205,6 +206,12 @@ func sweep() {
 			continue
 		}
 		if err := syscall.Kill(pid, 0); errors.Is(err, syscall.ESRCH) {
+			inside, _ := exec.Command("ip", "netns", "pids", filepath.Base(path)).Output()
+			for _, id := range strings.Fields(string(inside)) {
+				if pid, err := strconv.Atoi(id); err == nil {
+					syscall.Kill(pid, syscall.SIGKILL)
+				}
+			}
 			run("ip", "netns", "delete", filepath.Base(path)) // another test program may have been faster
 		}
 	}
