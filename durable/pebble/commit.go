@@ -53,6 +53,11 @@ func (s *Store) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, erro
 		return nil, err
 	}
 	defer s.users.leave()
+	if s.backlog.n.Load() >= maxBacklog {
+		if err := s.backlog.wait(ctx, s); err != nil {
+			return nil, err
+		}
+	}
 	if level := s.space.level.Load(); level != roomy {
 		if err := s.admit(b, level); err != nil {
 			return nil, err
@@ -85,11 +90,8 @@ func (s *Store) conflict(ctx context.Context, keys []string) error {
 	return c
 }
 
-// ack is a commit that is visible and on its way to the disk.
-type ack struct {
-	s     *Store
-	batch *pdb.Batch
-}
+// ack is a commit that is visible and in the log, as far as that is in memory.
+type ack struct{ s *Store }
 
 var (
 	acks = sync.Pool{New: func() any { return new(ack) }}
@@ -98,21 +100,29 @@ var (
 
 // Wait implements durable.Ack.
 func (a *ack) Wait() error {
-	s, batch := a.s, a.batch
-	if batch == nil {
+	s := a.s
+	if s == nil {
 		return errors.New("durable: Wait was called twice")
 	}
 	*a = ack{}
 	acks.Put(a)
-	if err := batch.SyncWait(); err != nil {
+	if err := s.users.enter(); err != nil {
+		<-s.closed // which makes everything durable
+		return s.outcome()
+	}
+	defer s.users.leave()
+	if err := s.syncs.Do(s.sync); err != nil {
 		s.health.fail(err)
 	}
-	// The guard hides a failed write from Pebble, and fails the store before it
-	// does.
+	return s.outcome()
+}
+
+// outcome is that of a sync. The guard hides a failed write from Pebble, and
+// fails the store before it does.
+func (s *Store) outcome() error {
 	if s.health.failed.Load() {
 		return s.health.unknown()
 	}
-	batch.Close()
 	return nil
 }
 
@@ -251,18 +261,18 @@ func (t *txn) commit() (a durable.Ack, err error) {
 		t.batch.Close()
 		return nil, err
 	}
-	if t.batch.Empty() {
-		// Nothing changes, but the ack stands for all that was before.
-		t.batch.LogData(nil, nil)
-	}
-	if err := t.s.db.ApplyNoSyncWait(t.batch, pdb.Sync); err != nil {
-		t.s.health.fail(err)
+	// If nothing changes the ack stands for all that was before.
+	if !t.batch.Empty() {
+		if err := t.s.db.Apply(t.batch, pdb.NoSync); err != nil {
+			t.s.health.fail(err)
+		}
 	}
 	if t.s.health.failed.Load() {
 		return nil, t.s.health.unknown()
 	}
+	t.batch.Close()
 	own := acks.Get().(*ack)
-	own.s, own.batch = t.s, t.batch
+	own.s = t.s
 	return own, nil
 }
 

@@ -36,9 +36,9 @@
 //
 // A commit locks the shards of its groups, checks versions, and hands one batch
 // to Pebble, which orders it in its log and makes it visible. The locks are
-// released then; the fsync is waited for in Ack.Wait, so that all commits that
-// happen meanwhile share the next one. Order in the log is the order in which
-// Commits return, so what survives a crash is always a prefix.
+// released then. Ack.Wait has the log synced: all who wait at the same time share
+// one sync. Order in the log is the order in which Commits return, so what
+// survives a crash is always a prefix.
 //
 // # Damage
 //

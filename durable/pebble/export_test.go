@@ -24,6 +24,12 @@ func (s *Store) Flush() error { return s.db.Flush() }
 // Level tells how full the disk is taken to be.
 func (s *Store) Level() int { return int(s.space.level.Load()) }
 
+// MaxBacklog is from how many memtables on commits wait for a flush.
+const MaxBacklog = maxBacklog
+
+// Backlog tells how many memtables wait for their flush.
+func (s *Store) Backlog() int { return int(s.backlog.n.Load()) }
+
 // Failed tells why the store has failed.
 func (s *Store) Failed() error { return s.health.err() }
 

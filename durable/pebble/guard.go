@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	pdb "github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"golang.org/x/sys/unix"
 )
@@ -24,7 +25,8 @@ import (
 // who waits for a commit learns from health that it did not happen.
 //
 // During Open a full disk is an error like the others, and the first error is
-// Open's result.
+// Open's result. Compactions are refused until Open is through: what space there
+// is is for the recovery, which must not fail for what can be done later.
 //
 // A guard is used by any number of goroutines at once; one file by one writer.
 type guard struct {
@@ -121,18 +123,35 @@ func (g *guard) table(err error) error {
 // flushCategory is how Pebble names the tables that it writes from memory.
 const flushCategory = "pebble-memtable-flush"
 
+// mayBegin says whether a table may be begun. A refusal comes after a pause:
+// Pebble tries again at once.
+func (g *guard) mayBegin(flush bool) bool {
+	switch {
+	case !g.armed.Load():
+		// Pebble's Open begins compactions, and waits for their end.
+		if !flush {
+			g.pause(retryEvery / 10)
+		}
+		return flush
+	case !g.space.roomForTable(flush):
+		g.pause(4 * retryEvery)
+		return false
+	}
+	return true
+}
+
 func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	kind, num := classify(name)
 	if !kind.vital() {
 		if g.health.failed.Load() {
 			return deadFile{}, nil
 		}
-		if kind == kindTable && g.armed.Load() && !g.space.roomForTable(category == flushCategory) {
-			g.pause(4 * retryEvery)
-			return nil, &fs.PathError{Op: "create", Path: name, Err: unix.ENOSPC}
+		compacts := kind == kindTable && category != flushCategory
+		if kind == kindTable && !g.mayBegin(!compacts) {
+			return nil, putOff(compacts, &fs.PathError{Op: "create", Path: name, Err: unix.ENOSPC})
 		}
 		f, err := g.FS.Create(name, category)
-		return g.plain(f, err)
+		return g.plain(f, err, compacts)
 	}
 	return g.openVital(kind, num, func() (vfs.File, error) {
 		if kind == kindLog {
@@ -149,14 +168,24 @@ func (g *guard) Create(name string, category vfs.DiskWriteCategory) (vfs.File, e
 }
 
 // plain wraps a file that is not vital, just opened for writing.
-func (g *guard) plain(f vfs.File, err error) (vfs.File, error) {
+func (g *guard) plain(f vfs.File, err error, compacts bool) (vfs.File, error) {
 	if err != nil {
 		if err := g.table(err); err != nil {
-			return nil, err
+			return nil, putOff(compacts, err)
 		}
 		return deadFile{}, nil
 	}
-	return &file{File: f, g: g}, nil
+	return &file{File: f, g: g, compacts: compacts}, nil
+}
+
+// putOff makes a lack of space for a compaction a reason to do it later. After
+// an error Pebble would keep away from its tables for half a minute, when space
+// may be back long since.
+func putOff(compacts bool, err error) error {
+	if compacts && isFull(err) {
+		return fmt.Errorf("%w: %w", pdb.ErrCancelledCompaction, err)
+	}
+	return err
 }
 
 func (g *guard) openVital(kind fileKind, num uint64, open func() (vfs.File, error)) (vfs.File, error) {
@@ -230,7 +259,7 @@ func (g *guard) OpenReadWrite(name string, category vfs.DiskWriteCategory, opts 
 		return deadFile{}, nil
 	}
 	f, err := g.FS.OpenReadWrite(name, category, opts...)
-	return g.plain(f, err)
+	return g.plain(f, err, false)
 }
 
 // Open opens a file for reading. After the store failed it may never have been
@@ -266,13 +295,16 @@ func (noCloser) Close() error { return nil }
 // file is a file that is not vital, open for writing.
 type file struct {
 	vfs.File
-	g *guard
+	g        *guard
+	compacts bool // written by a compaction
 }
+
+func (f *file) try(op func() error) error { return putOff(f.compacts, f.g.unlessFailed(op)) }
 
 func (f *file) Write(p []byte) (int, error) {
 	f.g.space.wrote(len(p))
 	n := len(p)
-	err := f.g.unlessFailed(func() (err error) {
+	err := f.try(func() (err error) {
 		n, err = f.File.Write(p)
 		return err
 	})
@@ -282,7 +314,7 @@ func (f *file) Write(p []byte) (int, error) {
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.g.space.wrote(len(p))
 	n := len(p)
-	err := f.g.unlessFailed(func() (err error) {
+	err := f.try(func() (err error) {
 		n, err = f.File.WriteAt(p, off)
 		return err
 	})
@@ -297,11 +329,11 @@ func written(n, want int, err error) (int, error) {
 	return n, err
 }
 
-func (f *file) Sync() error     { return f.g.unlessFailed(f.File.Sync) }
-func (f *file) SyncData() error { return f.g.unlessFailed(f.File.SyncData) }
+func (f *file) Sync() error     { return f.try(f.File.Sync) }
+func (f *file) SyncData() error { return f.try(f.File.SyncData) }
 
 func (f *file) SyncTo(length int64) (full bool, err error) {
-	err = f.g.unlessFailed(func() (err error) {
+	err = f.try(func() (err error) {
 		full, err = f.File.SyncTo(length)
 		return err
 	})

@@ -20,10 +20,12 @@ type health struct {
 	// waits for better times stops.
 	down   chan struct{}
 	isDown bool
+	// dead is closed when the store has failed.
+	dead chan struct{}
 }
 
 func newHealth(log *slog.Logger) *health {
-	return &health{log: log, down: make(chan struct{})}
+	return &health{log: log, down: make(chan struct{}), dead: make(chan struct{})}
 }
 
 // fail ends the store, unless it has failed already.
@@ -33,6 +35,7 @@ func (h *health) fail(cause error) {
 	if first {
 		h.why = cause
 		h.failed.Store(true)
+		close(h.dead)
 		h.shut()
 	}
 	h.mu.Unlock()

@@ -67,9 +67,9 @@ func memTableSize(reserve int64) uint64 {
 // pebbleOptions tunes Pebble for records that are small, overwritten all the
 // time, and rarely read.
 //
-//   - Four memtables may wait for their flush: a burst outruns the disk for a
-//     while without a stall. Logs are recycled by Pebble, up to five of them, so
-//     that an fsync changes no metadata and needs no new space.
+//   - Commits wait for flushes before they are in Pebble's hands, see backlog.
+//     Logs are recycled by Pebble, as many as there were at once, so that an
+//     fsync changes no metadata and needs no new space.
 //   - L0 is compacted from two files on, and writes stop at 24: a flush of a
 //     steady load is a few hundred KiB after the overwritten versions are gone,
 //     so compactions are small and frequent, and reads and restarts stay cheap.
@@ -84,7 +84,7 @@ func (s *Store) pebbleOptions(o Options, lim limits) *pdb.Options {
 		FS:                          s.guard,
 		Logger:                      pebbleLog{s.health},
 		MemTableSize:                memTableSize(lim.reserve),
-		MemTableStopWritesThreshold: 4,
+		MemTableStopWritesThreshold: stallBacklog,
 		L0CompactionThreshold:       2,
 		L0StopWritesThreshold:       24,
 		LBaseMaxBytes:               32 << 20,
@@ -96,6 +96,12 @@ func (s *Store) pebbleOptions(o Options, lim limits) *pdb.Options {
 		FlushDelayDeleteRange: 10 * time.Second,
 		EventListener: &pdb.EventListener{
 			BackgroundError: s.backgroundError,
+			WALCreated: func(pdb.WALCreateInfo) {
+				if s.guard.armed.Load() { // the first log belongs to no memtable that was closed
+					s.backlog.rotated()
+				}
+			},
+			FlushEnd: s.flushEnd,
 			DataCorruption: func(info pdb.DataCorruptionInfo) {
 				s.health.fail(damaged(s.dir, info.Path, info.Details))
 			},
@@ -110,6 +116,14 @@ func (s *Store) pebbleOptions(o Options, lim limits) *pdb.Options {
 		}
 	}
 	return p
+}
+
+// flushEnd hears of the end of a flush. One that found no space will be tried
+// again; one that found nothing to write has an error, too.
+func (s *Store) flushEnd(info pdb.FlushInfo) {
+	if s.guard.armed.Load() && !isFull(info.Err) {
+		s.backlog.flushed(info.Input)
+	}
 }
 
 // backgroundError hears of flushes and compactions that failed. Pebble tries

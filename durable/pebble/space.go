@@ -50,6 +50,8 @@ type space struct {
 	free func(dir string) (avail, total int64, err error)
 	// onTight is called when the disk is no longer roomy, with a lock held.
 	onTight func()
+	// onLevel is called when the level has changed, with a lock held.
+	onLevel func()
 
 	level  atomic.Int32
 	budget atomic.Int64 // bytes to be written before the next look
@@ -121,8 +123,13 @@ func (s *space) look() {
 
 func (s *space) set(level int32, avail int64) {
 	old := s.level.Swap(level)
+	if old == level {
+		return
+	}
+	if s.onLevel != nil {
+		s.onLevel()
+	}
 	switch {
-	case old == level:
 	case level == roomy:
 		s.log.Info("state store: space is back, state changes go on", "free", avail)
 	default:

@@ -19,6 +19,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"holdfast/durable"
+	"holdfast/internal/together"
 )
 
 // Store is the embedded durable.Store. Use Open. All methods may be called at
@@ -39,8 +40,12 @@ type Store struct {
 	seed       maphash.Seed
 	shards     [shardCount]shard
 	shardLimit int // bytes of a shard's entries
+	backlog    backlog
+	syncs      together.Calls
+	sync       func() error // syncLog, without a closure for each commit
 
-	users gate
+	users  gate
+	closed chan struct{} // closed at the end of Close
 }
 
 // Open opens the store in dir, and makes it if dir is missing or empty. The
@@ -62,8 +67,10 @@ func Open(dir string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{dir: dir, log: o.Log, lock: lock, health: newHealth(o.Log), seed: maphash.MakeSeed(),
-		released: make(chan struct{}, 1)}
+		released: make(chan struct{}, 1), closed: make(chan struct{})}
 	s.users.init()
+	s.backlog.init()
+	s.sync = s.syncLog
 	s.shardLimit = o.CacheBytes / shardCount
 	for i := range s.shards {
 		s.shards[i].init()
@@ -107,6 +114,7 @@ func (s *Store) open(o Options) error {
 	if err := s.openSpace(o); err != nil {
 		return err
 	}
+	s.space.onLevel = s.backlog.look
 	s.guard = &guard{FS: o.fs, health: s.health, space: s.space, witness: w}
 	popts := s.pebbleOptions(o, s.space.lim)
 	popts.ErrorIfNotExists = ready
@@ -248,6 +256,7 @@ func (s *Store) Close() error {
 	if !s.users.shut() {
 		return durable.ErrClosed
 	}
+	defer close(s.closed)
 	if !s.health.failed.Load() && s.space.level.Load() == roomy {
 		// With the log flushed, the next Open has nothing to replay.
 		if done, err := s.db.AsyncFlush(); err == nil {
@@ -260,6 +269,9 @@ func (s *Store) Close() error {
 	s.health.shutDown()
 	s.background.Wait()
 	err := s.closePebble()
+	if err != nil {
+		s.health.fail(err)
+	}
 	if failed := s.health.err(); failed != nil {
 		err = failed
 	}
@@ -279,16 +291,17 @@ func (s *Store) closePebble() error {
 		}()
 		closed <- s.db.Close()
 	}()
-	var patience <-chan time.Time
-	if s.health.failed.Load() {
-		t := time.NewTimer(5 * time.Second)
-		defer t.Stop()
-		patience = t.C
-	}
 	select {
 	case err := <-closed:
 		return err
-	case <-patience:
+	case <-s.health.dead: // before, or just because it is being closed
+	}
+	patience := time.NewTimer(5 * time.Second)
+	defer patience.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-patience.C:
 		return errors.New("the failed database did not close")
 	}
 }
