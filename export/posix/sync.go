@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"holdfast/export"
+	"holdfast/internal/together"
 )
 
 // syncGroups lets calls that want the same object synced at the same time share
@@ -109,11 +110,10 @@ func (fs *FS) syncObject(h []byte) error {
 // written. Elsewhere the whole file system is synced.
 type barrier struct {
 	fs   *FS
+	runs together.Calls
 	tmp  int    // the file without a name, or -1
 	mode uint32 // of tmp, changed by the one sync that runs
 }
-
-var barrierKey = []byte("barrier")
 
 func (b *barrier) init(fs *FS) {
 	b.fs, b.tmp = fs, -1
@@ -129,7 +129,7 @@ func (b *barrier) init(fs *FS) {
 func (b *barrier) usable() bool { return b.tmp >= 0 }
 
 func (b *barrier) sync() error {
-	return b.fs.syncs.do(barrierKey, func() error {
+	return b.runs.Do(func() error {
 		if b.tmp < 0 {
 			return fail("syncfs", errnoOf(retry(func() error { return unix.Syncfs(b.fs.rootFD) })))
 		}
