@@ -38,6 +38,7 @@ type stage struct {
 	locks *client.Locks
 	ino   uint64
 
+	name    string // of the scene
 	request *client.Request
 	slot    *client.Slot // nil in 4.0
 }
@@ -173,7 +174,7 @@ const never = 1 << 30
 func playScene(t *testing.T, v venue, sc *scene, minor uint32, at int, seed uint64) int {
 	t.Helper()
 	first, dialOther, lose := v.open(t)
-	s := &stage{world: first, Client: first.client(minor)}
+	s := &stage{world: first, Client: first.client(minor), name: sc.name}
 	var err error
 	s.root, err = s.Root()
 	s.must(err)

@@ -133,10 +133,11 @@ var scenes = []scene{
 		s.open("f")
 		return []client.Op{client.PutFH(s.file.FH), client.Close(s.owner.Seqid, s.file.Stateid)}
 	}, func(s *stage, p *client.Reply) error {
-		if _, err := s.file.Read(0, 1); err == nil {
-			return errors.New("the stateid still reads")
+		f, err := s.other.Open(client.NewOwner(), s.root, client.OpenArgs{Access: nfs4.ShareAccessBoth, Deny: nfs4.ShareDenyBoth, Name: "f"})
+		if err != nil {
+			return fmt.Errorf("the file is still open: %w", err)
 		}
-		return nil
+		return f.Close()
 	}},
 	{"downgrade", every, func(s *stage) []client.Op {
 		s.open("f")

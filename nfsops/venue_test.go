@@ -1,7 +1,10 @@
 package nfsops_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -81,6 +84,28 @@ var venues = []venue{
 		reply, err := s.send()
 		p.a.goOn()
 		return reply, err
+	}),
+	// A client that uses a session through several gateways sends the request to both of them.
+	inPair("both gateways at the same moment", func(p *pair, at int, s *stage) (*client.Reply, error) {
+		stream, err := p.b.dial(context.Background())
+		s.must(err)
+		there := client.NewConn(stream, client.Options{})
+		defer there.Close()
+		type answer struct {
+			p   *client.Reply
+			err error
+		}
+		got, q := make(chan answer, 1), s.request.Clone()
+		go func() {
+			p, err := there.Do(q)
+			got <- answer{p, err}
+		}()
+		reply, err := s.send()
+		a := <-got
+		if err == nil && a.err == nil && !bytes.Equal(reply.Raw, a.p.Raw) && !rerun[s.name] {
+			return nil, fmt.Errorf("one answers\n%v\nand the other one\n%v", reply, a.p)
+		}
+		return reply, errors.Join(err, a.err)
 	}),
 }
 
