@@ -86,10 +86,13 @@ func (m *membership) init() {
 func (n *Node) Deposed() <-chan struct{} { return n.members.deposed }
 
 // MayServe returns ErrFenced when this gateway must not touch the file system or grant
-// anything: its lease is over, or it was declared dead (G6).
+// anything: its lease is over, it was declared dead, or the store was wiped (G6).
 func (n *Node) MayServe() error {
 	if n.fenced.Load() {
 		return ErrFenced
+	}
+	if n.wiped.Load() {
+		return errWiped
 	}
 	if n.cfg.Shared && n.clock() >= n.members.serves.Load() {
 		return ErrFenced

@@ -53,6 +53,7 @@ type Node struct {
 	abandoned abandoned
 
 	fenced   atomic.Bool // it must not commit anything any more
+	wiped    atomic.Bool // the store is not what it was
 	members  membership
 	channel  channel
 	renewals renewals
@@ -239,6 +240,7 @@ func (n *Node) load(ctx context.Context, key string) (durable.Group, error) {
 	n.stats.loads.Add(1)
 	groups, err := n.store.Load(ctx, key)
 	if err != nil {
+		n.heard(err)
 		return durable.Group{}, fmt.Errorf("loading %q: %w", key, err)
 	}
 	return groups[0], nil
@@ -246,8 +248,11 @@ func (n *Node) load(ctx context.Context, key string) (durable.Group, error) {
 
 // commit commits b, or says why not. Everything goes through here.
 func (n *Node) commit(ctx context.Context, b *durable.Batch) (durable.Ack, error) {
-	if n.fenced.Load() {
+	switch {
+	case n.fenced.Load():
 		return nil, ErrFenced
+	case n.wiped.Load():
+		return nil, errWiped
 	}
 	n.stats.commits.Add(1)
 	n.fenceCheck(b)
@@ -261,6 +266,7 @@ func (n *Node) commit(ctx context.Context, b *durable.Batch) (durable.Ack, error
 			}
 		} else {
 			n.stats.storeErrors.Add(1)
+			n.heard(err)
 		}
 		return nil, err
 	}
@@ -292,7 +298,7 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", ErrResource, err)
 	case errors.Is(err, durable.ErrUnavailable), errors.Is(err, durable.ErrUnknown):
 		return fmt.Errorf("%w: %w", ErrDelay, err)
-	case errors.Is(err, durable.ErrClosed):
+	case errors.Is(err, durable.ErrClosed), errors.Is(err, durable.ErrWiped):
 		return fmt.Errorf("%w: %w", ErrFenced, err)
 	}
 	return err

@@ -58,6 +58,10 @@ func (g *whole) join(ctx context.Context, log *slog.Logger) error {
 // joinShared is one try to join the state that several gateways share.
 func (g *whole) joinShared(ctx context.Context, log *slog.Logger) error {
 	cfg := g.cfg
+	epoch, err := knownHistory(cfg)
+	if err != nil {
+		return err
+	}
 	try, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	store, err := redis.Open(try, cfg.Store, redis.Options{
@@ -66,11 +70,15 @@ func (g *whole) joinShared(ctx context.Context, log *slog.Logger) error {
 		Domain:        cfg.StateDomain,
 		AllowVolatile: cfg.AllowVolatile,
 		Log:           log,
+		Epoch:         epoch,
 	})
 	if err != nil {
-		return err
+		return explainWiped(cfg, err)
 	}
 	node, err := g.joinState(ctx, store, log)
+	if err == nil {
+		err = keepHistory(cfg, store.Epoch())
+	}
 	if err != nil {
 		return errors.Join(err, store.Close())
 	}
