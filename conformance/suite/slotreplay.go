@@ -69,7 +69,10 @@ func slotReplays() []slotReplay {
 		{nfs4.OpAllocate, v2, func(h *holding) []client.Op { return file(h, client.Allocate(h.f.Stateid, 0, 50)) }, seenFile},
 		{nfs4.OpDeallocate, v2, func(h *holding) []client.Op { return file(h, client.Deallocate(h.f.Stateid, 2, 4)) }, seenFile},
 		{nfs4.OpCopy, v2, func(h *holding) []client.Op {
-			return file(h, client.SaveFH(), client.Copy(client.CopyArgs{Src: h.f.Stateid, Dst: h.f.Stateid, DstOffset: 20, Count: 5, Consecutive: true, Synchronous: true}))
+			peer := h.peer()
+			return []client.Op{client.PutFH(peer.FH), client.SaveFH(), client.PutFH(h.f.FH), client.Copy(client.CopyArgs{
+				Src: peer.Stateid, Dst: h.f.Stateid, Count: 5, Consecutive: true, Synchronous: true,
+			})}
 		}, seenFile},
 		{nfs4.OpSetXattr, v2, func(h *holding) []client.Op {
 			return file(h, client.SetXattr(nfs4.SetXattrCreate, "comment", []byte("v")))

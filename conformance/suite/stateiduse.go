@@ -2,6 +2,7 @@ package suite
 
 import (
 	"fmt"
+	"strings"
 
 	"holdfast/conformance/client"
 	"holdfast/internal/nfs4"
@@ -10,6 +11,7 @@ import (
 // A holding is a file of ten bytes that one owner has opened twice and another
 // has locked twice, so that there are stateids of all ages.
 type holding struct {
+	e                *Env
 	c                *client.Client
 	dir              client.FH
 	f                *client.OpenFile
@@ -18,7 +20,7 @@ type holding struct {
 }
 
 func (e *Env) holding(c *client.Client) *holding {
-	h := &holding{c: c, dir: e.Dir()}
+	h := &holding{e: e, c: c, dir: e.Dir()}
 	owner := client.NewOwner()
 	first, err := c.Open(owner, h.dir, client.OpenArgs{Access: 3, How: nfs4.OpenCreate, Attrs: new(client.Attrs).SetMode(0o644), Name: "f"})
 	e.Must(err)
@@ -36,6 +38,11 @@ func (e *Env) holding(c *client.Client) *holding {
 	h.oldLock = h.l.Stateid
 	e.Must(h.l.Lock(nfs4.WriteLT, 20, 10))
 	return h
+}
+
+// peer opens another file, as what is copied from or to.
+func (h *holding) peer() *client.OpenFile {
+	return h.e.File(h.c, h.dir, "peer", strings.Repeat("p", 4096))
 }
 
 // A stateidUse is an operation that takes a stateid. open and lock build the
@@ -85,8 +92,14 @@ func stateidUses() []stateidUse {
 // stateidUses42 has COPY and CLONE twice, with the stateid as the source's and
 // as the destination's.
 func stateidUses42() []stateidUse {
-	within := func(h *holding, op client.Op) []client.Op {
-		return []client.Op{client.PutFH(h.f.FH), client.SaveFH(), op}
+	// between copies from one file to another; op gets the peer's stateid.
+	between := func(h *holding, toPeer bool, op func(peer nfs4.Stateid) client.Op) []client.Op {
+		peer := h.peer()
+		from, to := peer.FH, h.f.FH
+		if toPeer {
+			from, to = to, from
+		}
+		return []client.Op{client.PutFH(from), client.SaveFH(), client.PutFH(to), op(peer.Stateid)}
 	}
 	return []stateidUse{
 		ioUse(nfs4.OpAllocate, func(s nfs4.Stateid) client.Op { return client.Allocate(s, 0, 10) }),
@@ -101,14 +114,18 @@ func stateidUses42() []stateidUse {
 		}),
 		ioUse(nfs4.OpCopyNotify, func(s nfs4.Stateid) client.Op { return client.CopyNotify(s, "a server") }),
 		{num: nfs4.OpCopy, open: func(h *holding, s nfs4.Stateid) []client.Op {
-			return within(h, client.Copy(client.CopyArgs{Src: h.f.Stateid, Dst: s, DstOffset: 100, Count: 10, Consecutive: true, Synchronous: true}))
+			return between(h, false, func(peer nfs4.Stateid) client.Op {
+				return client.Copy(client.CopyArgs{Src: peer, Dst: s, Count: 10, Consecutive: true, Synchronous: true})
+			})
 		}, lock: func(h *holding, s nfs4.Stateid) []client.Op {
-			return within(h, client.Copy(client.CopyArgs{Src: s, Dst: h.f.Stateid, DstOffset: 100, Count: 10, Consecutive: true, Synchronous: true}))
+			return between(h, true, func(peer nfs4.Stateid) client.Op {
+				return client.Copy(client.CopyArgs{Src: s, Dst: peer, Count: 10, Consecutive: true, Synchronous: true})
+			})
 		}},
 		{num: nfs4.OpClone, open: func(h *holding, s nfs4.Stateid) []client.Op {
-			return within(h, client.Clone(h.f.Stateid, s, 0, 4096, 10))
+			return between(h, false, func(peer nfs4.Stateid) client.Op { return client.Clone(peer, s, 0, 0, 0) })
 		}, lock: func(h *holding, s nfs4.Stateid) []client.Op {
-			return within(h, client.Clone(s, h.f.Stateid, 0, 4096, 10))
+			return between(h, true, func(peer nfs4.Stateid) client.Op { return client.Clone(s, peer, 0, 0, 0) })
 		}},
 	}
 }
@@ -241,8 +258,8 @@ func useZero(e *Env, u stateidUse) {
 	e.wantUse(h, u, open, lock, nfs4.OK)
 }
 
-// useCurrent makes an open within the same request. Where a use begins with
-// PUTFH, which takes the current stateid away, the OPEN takes its place.
+// useCurrent makes an open within the same request, right before the operation,
+// since PUTFH takes the current stateid away.
 func useCurrent(e *Env, u stateidUse) {
 	h := e.holding(e.Client())
 	e.Must(h.l.Unlock(0, nfs4.Uint64Max))
@@ -255,8 +272,9 @@ func useCurrent(e *Env, u stateidUse) {
 		owner := client.Owner{ClientID: h.c.ClientID, Name: h.f.Owner.Name}
 		before = []client.Op{client.PutFH(h.dir), client.Open(client.OpenArgs{Access: 3, Owner: owner, Name: "f"})}
 	}
-	if u.num == nfs4.OpCopy || u.num == nfs4.OpClone { // the source's seqid is about to change
-		h.f.Stateid.Seqid = 0
+	ops := use(h, nfs4.CurrentStateid)
+	if u.num == nfs4.OpCopy || u.num == nfs4.OpClone { // the source is the saved filehandle
+		before = append(ops[:2:2], before...)
 	}
-	e.Want(h.c, opCase{num: u.num}.orNotSupp(nfs4.OK), append(before, use(h, nfs4.CurrentStateid)[1:]...)...)
+	e.Want(h.c, opCase{num: u.num}.orNotSupp(nfs4.OK), append(before, ops[len(ops)-1])...)
 }

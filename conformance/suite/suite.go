@@ -69,7 +69,7 @@ func (t *Test) Has(flag string) bool { return slices.Contains(strings.Fields(t.F
 // All returns every test, in order.
 func All() []Test {
 	return slices.Concat(
-		rpcTests(), compoundTests(), opTests(), stateidUseTests(), nameCaseTests(), overlapTests(), attrFamilies(), attrSetTests(), shareCaseTests(), openClaimTests(), exclusiveTests(), slotReplayTests(), ownerReplayTests(), readdirCaseTests(), deniedTests(), exchangeTests(), createSessionTests(), sequenceTests(), sessionTests(), clientIDTests(),
+		rpcTests(), compoundTests(), opTests(), stateidUseTests(), nameCaseTests(), overlapTests(), attrFamilies(), attrSetTests(), shareCaseTests(), openClaimTests(), exclusiveTests(), slotReplayTests(), ownerReplayTests(), readdirCaseTests(), deniedTests(), v42CaseTests(), exchangeTests(), createSessionTests(), sequenceTests(), sessionTests(), clientIDTests(),
 		handleTests(), lookupTests(), attrTests(), setattrTests(), verifyTests(), createTests(), linkTests(), removeTests(), renameTests(), readdirTests(),
 		ioTests(), stateidTests(), openTests(), createModeTests(), shareTests(), lockTests(), lockRangeTests(), seqidTests(), nameTests(), xdrTests(), v42Tests(), copyTests(), xattrTests(), pnfsTests(),
 		exactlyOnceTests(), leaseTests(), permissionTests(), unitedTests(),
