@@ -24,8 +24,13 @@ type Config struct {
 	Gateways     int           // default 3
 	GatewayLease time.Duration // default 5 s
 	Lease        time.Duration // of clients; default 90 s
-	NoPeers      bool          // without NATS
-	Args         []string      // further flags of all gateways
+
+	// Patience is how long a Rover waits for an answer before it tries another gateway: what a balancer does for a client of a gateway
+	// that hangs. Default 2 s.
+	Patience time.Duration
+
+	NoPeers bool     // without NATS
+	Args    []string // further flags of all gateways
 }
 
 // Cluster is a running cluster. Its methods are for one goroutine at a time.
@@ -71,6 +76,9 @@ func New(tb testing.TB, cfg Config) *Cluster {
 	}
 	if cfg.Lease == 0 {
 		cfg.Lease = 90 * time.Second
+	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 2 * time.Second
 	}
 	lab := kernel.New(tb)
 	lab.Address(tb)

@@ -23,25 +23,30 @@ func number(t *testing.T, variable string, def int) int {
 	return n
 }
 
-// gatewayLease is the gateways' lease under faults: 2 s, or as HOLDFAST_GATEWAY_LEASE says.
-func gatewayLease(t *testing.T) time.Duration {
+// duration is that of an environment variable, or def.
+func duration(t *testing.T, variable string, def time.Duration) time.Duration {
 	t.Helper()
-	text := os.Getenv("HOLDFAST_GATEWAY_LEASE")
+	text := os.Getenv(variable)
 	if text == "" {
-		return 2 * time.Second
+		return def
 	}
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		t.Fatalf("HOLDFAST_GATEWAY_LEASE: %v", err)
+		t.Fatalf("%s: %v", variable, err)
 	}
 	return d
+}
+
+// gatewayLease is the gateways' lease under faults: 2 s, or as HOLDFAST_GATEWAY_LEASE says.
+func gatewayLease(t *testing.T) time.Duration {
+	return duration(t, "HOLDFAST_GATEWAY_LEASE", 2*time.Second)
 }
 
 // perShift is how many faults come before the workers are given other loads.
 const perShift = 5
 
 // TestFaults breaks one gateway after the other, and what they use, under real loads of clients that use the cluster in all the ways
-// there are: HOLDFAST_FAULTS times, each kind in turn.
+// there are: HOLDFAST_FAULTS times, each kind in turn. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says.
 func TestFaults(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: gatewayLease(t)})
 	c.Lab.Inputs(t)
@@ -50,13 +55,28 @@ func TestFaults(t *testing.T) {
 	n := number(t, "HOLDFAST_FAULTS", len(cluster.Faults))
 	for i := 0; i < n && !t.Failed(); {
 		s := begin(t, c, workers, i/perShift)
-		for range min(perShift, n-i) {
+		faults := min(perShift, n-i)
+		for k := range faults {
+			if k == faults-1 {
+				s.last(t, workers) // a round may take longer than a fault
+			}
 			suffer(t, c, workers, cluster.Faults[i%len(cluster.Faults)], stalls)
 			i++
 		}
 		s.end(t, workers)
 	}
 	t.Logf("%d faults under load\n%v", n, stalls)
+	if gone := duration(t, "HOLDFAST_NATS_GONE", 0); gone > 0 {
+		s := begin(t, c, workers, n)
+		c.Peers.Kill(t)
+		end := time.Now().Add(gone)
+		for _, w := range workers {
+			w.until(t, end)
+		}
+		s.last(t, workers)
+		s.end(t, workers)
+		c.Peers.Start(t)
+	}
 	finish(t, workers)
 }
 

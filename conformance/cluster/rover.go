@@ -28,10 +28,6 @@ type Rover struct {
 	slot *client.Slot
 }
 
-// roverPatience is how long a Rover waits for an answer before it tries another gateway: what a balancer does for a client
-// of a gateway that hangs.
-const roverPatience = 2 * time.Second
-
 // Rover establishes a client at gateway number at.
 func (c *Cluster) Rover(minor uint32, at int) (*Rover, error) {
 	r := &Rover{Limit: time.Minute, c: c, at: at}
@@ -40,7 +36,7 @@ func (c *Cluster) Rover(minor uint32, at int) (*Rover, error) {
 		// A client owner of its own for each try: what of an earlier one arrived does not matter.
 		r.Client, err = client.New(context.Background(), client.Config{
 			Minor: minor, Dial: r.dial,
-			Options: client.Options{Timeout: roverPatience},
+			Options: client.Options{Timeout: c.Config.Patience},
 		})
 		if err == nil {
 			break
@@ -56,7 +52,7 @@ func (c *Cluster) Rover(minor uint32, at int) (*Rover, error) {
 }
 
 func (r *Rover) dial(ctx context.Context) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, roverPatience)
+	ctx, cancel := context.WithTimeout(ctx, r.c.Config.Patience)
 	defer cancel()
 	return r.c.Gateways[r.at].Dial(ctx)
 }

@@ -176,12 +176,17 @@ func begin(t *testing.T, c *cluster.Cluster, workers []*worker, number int) *shi
 	return s
 }
 
-// end ends the loads and checks that they saw no error.
-func (s *shift) end(t *testing.T, workers []*worker) {
+// last makes the rounds that run the last ones.
+func (s *shift) last(t *testing.T, workers []*worker) {
 	t.Helper()
 	for _, w := range workers {
 		w.Post(t, s.stop)
 	}
+}
+
+// end waits for the end of the loads, after last, and checks that they saw no error.
+func (s *shift) end(t *testing.T, workers []*worker) {
+	t.Helper()
 	for _, w := range workers {
 		w.load.Wait(t)
 		rounds := w.load.Last("end")
