@@ -118,9 +118,13 @@ func (n *Node) adopt(id ClientID, g durable.Group) (*client, error) {
 	if rec.ID != id {
 		return nil, fmt.Errorf("%w: client %016x has the record of %016x", ErrServerFault, uint64(id), uint64(rec.ID))
 	}
-	// Every client counts as heard of when this gateway came.
+	// Every client counts as heard of when this gateway came. Where there are others, one of them may have heard of it just now.
+	heard := int64(0)
+	if n.cfg.Shared {
+		heard = n.clock()
+	}
 	c := n.clients.getOrMake(id, func() *client {
-		c := n.newClient(id, 0)
+		c := n.newClient(id, heard)
 		c.install(rec, g.Version) // before anybody sees it
 		return c
 	})

@@ -290,6 +290,7 @@ func TestBarrier(t *testing.T) {
 	req.Finish(fc.reply)
 
 	c := a.client41("c")
+	a.mustClient(late.id)              // known there for so long that it counts as late
 	a.clock.advance(100 * time.Minute) // lease and half a lease are over
 	for _, w := range []*world{a, b} {
 		w.n.members.serves.Store(1 << 62)

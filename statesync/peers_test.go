@@ -212,6 +212,7 @@ func TestBarrierByPeers(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := ws[0].client41("c")
+		ws[0].mustClient(late.id) // known there for so long that it counts as late
 		done := make(chan struct{})
 		if !with {
 			stop()

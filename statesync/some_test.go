@@ -120,3 +120,16 @@ func mustLock(t *testing.T, c *client41, open nfs4.Stateid, owner string, offset
 	}
 	return s
 }
+
+// TestFreshClientElsewhere: a gateway that has run for long and hears of a client for the first time by a conflict does not take it for
+// one that is late.
+func TestFreshClientElsewhere(t *testing.T) {
+	a, b, _, _ := twoGateways(t)
+	a.clock.advance(3 * a.n.cfg.Lease)
+	holder, rival := a.client41("a"), b.client41("b")
+	mustLock(t, holder, holder.mustOpen("f"), "owner", 0, 10)
+	var denied *LockDenied
+	if _, err := rival.lockVia("f", rival.mustOpen("f"), "owner", 5, 10); !errors.As(err, &denied) {
+		t.Errorf("the lock of a client that was there just now: %v", err)
+	}
+}
