@@ -135,7 +135,7 @@ func unknownBitTests() []Test {
 		{Code: "UNKN4", minors: all, RFC: "RFC 7530 §16.35.4, RFC 8881 §18.31.3", Says: "VERIFY and NVERIFY of an attribute number that is not defined are NFS4ERR_ATTRNOTSUPP", run: unknVerify},
 		{Code: "UNKN5", minors: all, RFC: "RFC 7530 §16.4.4, RFC 8881 §18.4.3", Says: "CREATE with an attribute number that is not defined is NFS4ERR_ATTRNOTSUPP and makes nothing", run: unknCreate},
 		{Code: "UNKN6", minors: all, RFC: "RFC 7530 §16.16.5, RFC 8881 §18.16.3", Says: "OPEN with an attribute number that is not defined is NFS4ERR_ATTRNOTSUPP and makes nothing", run: unknOpen},
-		{Code: "UNKN7", minors: v0 | v1, RFC: "RFC 8178 §4.4, RFC 8881 §18.7.3", Says: "GETATTR leaves out an attribute that only a later minor version defines", run: unknLater},
+		{Code: "UNKN7", minors: v0 | v1, RFC: "RFC 8881 §18.7.3, RFC 8178 §4.4", Says: "GETATTR leaves out an attribute that only a later minor version defines", run: unknLater},
 		{Code: "UNKN8", minors: all, RFC: "RFC 4506 §4, RFC 8881 §3.3.7", Says: "a bitmap with words of zero at its end means the same as without", run: unknZeroWords},
 	}
 }

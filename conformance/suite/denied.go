@@ -35,7 +35,6 @@ func denials() []denial {
 	}
 	return []denial{
 		{nfs4.OpLookup, all, "search permission on the directory", 0o766, 0o666, no, in(client.Lookup("f"))},
-		{nfs4.OpLookupP, all, "search permission on the directory", 0o766, 0o666, no, in(client.LookupP())},
 		{nfs4.OpReadDir, all, "read permission on the directory", 0o733, 0o666, no, in(client.ReadDir(client.ReadDirArgs{DirCount: 4096, MaxCount: 4096}))},
 		{nfs4.OpCreate, all, "write permission on the directory", 0o755, 0o666, no, in(client.Mkdir("d"))},
 		{nfs4.OpRemove, all, "write permission on the directory", 0o755, 0o666, no, in(client.Remove("f"))},

@@ -156,7 +156,7 @@ func lookupTests() []Test {
 		{Code: "LOOK3", minors: all, RFC: "RFC 8881 §18.13", Says: "an empty name is NFS4ERR_INVAL", run: lookEmpty},
 		{Code: "LOOK4", minors: all, RFC: "RFC 8881 §18.13", Says: "the names . and .. have no meaning", run: lookDots},
 		{Code: "LOOK5", minors: all, RFC: "RFC 8881 §18.13", Says: "a name beyond maxname is NFS4ERR_NAMETOOLONG", run: lookLong},
-		{Code: "LOOK6", minors: all, RFC: "RFC 8881 §18.13", Says: "a failed LOOKUP ends the compound before the filehandle is used", run: lookFailedKeeps},
+		{Code: "LOOK6", minors: all, RFC: "RFC 8881 §18.13", Says: "after a LOOKUP that failed the operations behind it are not carried out", run: lookFailedKeeps},
 		{Code: "LOOK7", minors: all, RFC: "RFC 8881 §18.13", Says: "a symbolic link is found, not followed", run: lookSymlink},
 		{Code: "LOOKP1", minors: all, RFC: "RFC 8881 §18.14", Says: "LOOKUPP gives the parent directory", run: lookpParent},
 		{Code: "LOOKP2", minors: all, RFC: "RFC 8881 §18.14", Says: "LOOKUPP of the root is NFS4ERR_NOENT", run: lookpRoot},

@@ -35,7 +35,7 @@ func opTests() []Test {
 		if o.minors()&v12 != 0 && needsSession(o.num) {
 			o := o
 			t := Test{
-				Code: o.code("NOSES"), minors: o.minors() & v12, RFC: "RFC 8881 §2.10.2.1, §15.1.12.3", run: func(e *Env) { opNoSession(e, o) },
+				Code: o.code("NOSES"), minors: o.minors() & v12, RFC: "RFC 8881 §2.10.2.1, §15.1.3.5", run: func(e *Env) { opNoSession(e, o) },
 				Says: fmt.Sprintf("%v as the first operation of a COMPOUND, without SEQUENCE, is NFS4ERR_OP_NOT_IN_SESSION", o.num),
 			}
 			tests = append(tests, t)
@@ -94,7 +94,7 @@ func needsSession(num nfs4.Op) bool {
 
 func opNoSession(e *Env, o opCase) {
 	p := e.WantRaw(e.Conn(), is(nfs4.ErrOpNotInSession), o.make(exampleClient))
-	if len(p.Results) != 1 {
+	if len(p.Results) > 1 { // the status may be the compound's own
 		e.Errorf("%v", p)
 	}
 }

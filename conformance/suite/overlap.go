@@ -185,8 +185,7 @@ func edgeLastByte(e *Env) {
 	e.Must(b.Lock(nfs4.WriteLT, 0, nfs4.Uint64Max-1))
 }
 
-// refusedRange requires NFS4ERR_INVAL, or NFS4ERR_BAD_RANGE where a server says
-// that its offsets are narrower, of all three operations.
+// refusedRange requires NFS4ERR_INVAL of all three operations, which do nothing.
 func (e *Env) refusedRange(offset, length uint64) {
 	f := e.File(e.Client(), e.Dir(), "f", "")
 	l := f.Locks(client.NewOwner())

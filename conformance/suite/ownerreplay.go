@@ -21,14 +21,14 @@ func ownerReplayTests() []Test {
 		{Code: "OWNER10", minors: v0, RFC: "RFC 7530 §9.1.7", Says: "after 0xffffffff the next seqid is zero, or one", run: ownerWraps},
 		{Code: "OWNER11", minors: v0, RFC: "RFC 7530 §16.18", Says: "OPEN_CONFIRM of an owner that is confirmed is refused", run: ownerConfirmTwice},
 		{Code: "OWNER12", minors: v0, RFC: "RFC 7530 §16.18", Says: "OPEN_CONFIRM with a wrong seqid is NFS4ERR_BAD_SEQID and confirms nothing", run: ownerConfirmSeqid},
-		{Code: "OWNER13", minors: v0, RFC: "RFC 7530 §9.1.11", Says: "an owner that has not confirmed and opens anew may begin with any seqid", run: ownerUnconfirmedAnew},
+		{Code: "OWNER13", minors: v0, RFC: "RFC 7530 §16.18.5", Says: "an owner that has not confirmed and opens anew may begin with any seqid", run: ownerUnconfirmedAnew},
 		{Code: "OWNER14", minors: v0, RFC: "RFC 7530 §16.37", Says: "after RELEASE_LOCKOWNER the lock owner may begin anew with any seqid", run: ownerReleased},
-		{Code: "OWNER15", minors: v0, RFC: "RFC 7530 §16.37", Says: "RELEASE_LOCKOWNER of a client ID that is not known is NFS4ERR_STALE_CLIENTID", run: ownerReleaseStale},
+		{Code: "OWNER15", minors: v0, RFC: "RFC 7530 §16.37", Says: "RELEASE_LOCKOWNER of a client ID that is not known is NFS4ERR_STALE_CLIENTID, or NFS4ERR_EXPIRED as of one that was", run: ownerReleaseStale},
 		{Code: "OWNER16", minors: v0, RFC: "RFC 7530 §16.37", Says: "RELEASE_LOCKOWNER of an owner that never locked succeeds", run: ownerReleaseUnknown},
 		{Code: "OWNER17", minors: v0, RFC: "RFC 7530 §16.37", Says: "RELEASE_LOCKOWNER of one client does not touch the same owner's locks of another", run: ownerReleaseOther},
 		{Code: "OWNER18", minors: v0, RFC: seq, Says: "one seqid with another operation than before is NFS4ERR_BAD_SEQID", run: ownerOtherOp},
 		{Code: "OWNER19", minors: v0, RFC: seq, Says: "OPEN of an owner goes on from the seqid that LOCK of a new lock owner used", run: ownerLockCounts},
-		{Code: "OWNER20", minors: v0, RFC: "RFC 7530 §16.10.5", Says: "LOCK of a client ID that is not known is NFS4ERR_STALE_CLIENTID", run: ownerLockStaleClient},
+		{Code: "OWNER20", minors: v0, RFC: "RFC 7530 §16.10.5", Says: "LOCK with a client ID that is not known is NFS4ERR_STALE_CLIENTID, NFS4ERR_EXPIRED or NFS4ERR_BAD_STATEID", run: ownerLockStaleClient},
 	}
 }
 
@@ -195,7 +195,7 @@ func ownerReleased(e *Env) {
 
 func ownerReleaseStale(e *Env) {
 	c := e.Client()
-	e.Want(c, is(nfs4.ErrStaleClientID), client.ReleaseLockOwner(client.Owner{ClientID: c.ClientID ^ 0x5555, Name: "l"}))
+	e.Want(c, is(nfs4.ErrStaleClientID, nfs4.ErrExpired), client.ReleaseLockOwner(client.Owner{ClientID: c.ClientID ^ 0x5555, Name: "l"}))
 }
 
 func ownerReleaseUnknown(e *Env) {
@@ -234,7 +234,7 @@ func ownerLockCounts(e *Env) {
 
 func ownerLockStaleClient(e *Env) {
 	c, _, f := e.opened40()
-	e.Want(c, is(nfs4.ErrStaleClientID, nfs4.ErrBadStateid), client.PutFH(f.FH), client.Lock(client.LockArgs{
+	e.Want(c, is(nfs4.ErrStaleClientID, nfs4.ErrExpired, nfs4.ErrBadStateid), client.PutFH(f.FH), client.Lock(client.LockArgs{
 		Type: nfs4.WriteLT, Length: 10, New: true, OpenSeqid: f.Owner.Seqid, OpenStateid: f.Stateid,
 		Owner: client.Owner{ClientID: c.ClientID ^ 0x5555, Name: "l"},
 	}))

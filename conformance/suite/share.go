@@ -11,11 +11,11 @@ func shareTests() []Test {
 		{Code: "SHARE2", minors: all, RFC: "RFC 8881 §9.7", Says: "a deny holds against another client too", run: shareOtherClient},
 		{Code: "SHARE3", minors: all, RFC: "RFC 8881 §9.9", Says: "CLOSE gives a deny back", run: shareClose},
 		{Code: "SHARE4", minors: all, RFC: "RFC 8881 §18.18", Says: "OPEN_DOWNGRADE gives a deny back", run: shareDowngrade},
-		{Code: "SHARE5", minors: all, RFC: "RFC 8881 §9.7", Says: "an owner's own opens count as any other's", run: shareOwn},
+		{Code: "SHARE5", minors: all, RFC: "RFC 8881 §9.7", Says: "the deny of an owner's own open holds against its next open, too", run: shareOwn},
 		{Code: "SHARE6", minors: all, RFC: "RFC 8881 §18.32.3", Says: "a WRITE without open against a deny is NFS4ERR_LOCKED", run: shareAnonymousWrite},
 		{Code: "SHARE7", minors: all, RFC: "RFC 8881 §18.22.3", Says: "a READ without open against a deny is NFS4ERR_LOCKED; the bypass stateid may read", run: shareAnonymousRead},
 		{Code: "SHARE8", minors: all, RFC: "RFC 8881 §18.16.3", Says: "creating over a file that is denied fails and does not cut it", run: shareTruncate},
-		{Code: "SHARE9", minors: all, RFC: "RFC 8881 §9.7", Says: "a refused open leaves nothing behind", run: shareRefusedLeavesNothing},
+		{Code: "SHARE9", minors: all, RFC: "RFC 8881 §9.7", Says: "an OPEN refused with NFS4ERR_SHARE_DENIED denies nobody anything", run: shareRefusedLeavesNothing},
 		{Code: "SHARE10", minors: all, RFC: "RFC 8881 §18.30.3", Says: "setting the size without open against a deny is NFS4ERR_LOCKED", run: shareSetSize},
 		{Code: "SHARE11", minors: all, RFC: "RFC 8881 §9.7", Says: "an upgrade that conflicts is refused and leaves the open as it was", run: shareUpgrade},
 	}

@@ -12,16 +12,16 @@ func v42Tests() []Test {
 	return []Test{
 		{Code: "SEEK1", minors: v2, RFC: "RFC 7862 §15.11", Says: "SEEK finds data and holes; the end of the file is a hole", run: seekBasic},
 		{Code: "SEEK2", minors: v2, RFC: "RFC 7862 §15.11.3", Says: "SEEK from beyond the end is NFS4ERR_NXIO", run: seekBeyond},
-		{Code: "SEEK3", minors: v2, RFC: "RFC 7862 §15.11.3", Says: "SEEK for what is not defined is refused", run: seekWhat},
+		{Code: "SEEK3", minors: v2, RFC: "RFC 7862 §15.11.3", Says: "SEEK for a content type that is not defined is refused", run: seekWhat},
 		{Code: "ALLOC1", minors: v2, RFC: "RFC 7862 §15.1", Says: "ALLOCATE makes the file as large as its range and leaves what is written", run: allocate},
 		{Code: "ALLOC2", minors: v2, RFC: "RFC 7862 §15.1", Says: "ALLOCATE needs an open for writing, a file, and a range that exists", run: allocateErrors},
 		{Code: "DEALL1", minors: v2, RFC: "RFC 7862 §15.4", Says: "DEALLOCATE makes zeros of its range and keeps the size", run: deallocate},
 		{Code: "RPLUS1", minors: v2, RFC: "RFC 7862 §15.10", Says: "READ_PLUS gives what READ gives, holes told or filled", run: readPlus},
 		{Code: "RPLUS2", minors: v2, RFC: "RFC 7862 §15.10", Says: "READ_PLUS beyond the end gives nothing and eof", run: readPlusEOF},
 		{Code: "ADV1", minors: v2, RFC: "RFC 7862 §15.5", Says: "IO_ADVISE answers with hints that were asked", run: ioAdvise},
-		{Code: "WSAME1", minors: v2, RFC: "RFC 7862 §15.12", Says: "WRITE_SAME writes its pattern, or is not supported", run: writeSame},
+		{Code: "WSAME1", minors: v2, RFC: "RFC 7862 §15.12", Says: "WRITE_SAME writes its pattern as often as it says, or is NFS4ERR_NOTSUPP", run: writeSame},
 		{Code: "CNOTE1", minors: v2, RFC: "RFC 7862 §15.3", Says: "COPY_NOTIFY is answered or not supported, and needs a valid stateid", run: copyNotify},
-		{Code: "V42A", minors: v2, RFC: "RFC 7862 §15", Says: "operations with a range heed locks of the stateid's client: a stateid of another file is NFS4ERR_BAD_STATEID", run: v42BadStateid},
+		{Code: "V42A", minors: v2, RFC: "RFC 7862 §15", Says: "ALLOCATE, DEALLOCATE, SEEK and READ_PLUS with a stateid of another file are NFS4ERR_BAD_STATEID", run: v42BadStateid},
 	}
 }
 
@@ -234,7 +234,7 @@ func copyTests() []Test {
 		{Code: "COPY1", minors: v2, RFC: "RFC 7862 §15.2", Says: "COPY copies a range within the server", run: copyRange},
 		{Code: "COPY2", minors: v2, RFC: "RFC 7862 §15.2.3", Says: "a count of zero copies to the end of the source", run: copyToEnd},
 		{Code: "COPY3", minors: v2, RFC: "RFC 7862 §15.2.3", Says: "COPY of overlapping ranges of one file is NFS4ERR_INVAL and changes nothing", run: copyOverlap},
-		{Code: "COPY4", minors: v2, RFC: "RFC 7862 §15.2.3", Says: "source and destination must be files open for it", run: copyErrors},
+		{Code: "COPY4", minors: v2, RFC: "RFC 7862 §15.2.3", Says: "COPY needs a source open for reading, a destination open for writing, and a saved filehandle", run: copyErrors},
 		{Code: "COPY5", minors: v2, RFC: "RFC 7862 §15.2.3", Says: "a source range beyond the end is NFS4ERR_INVAL, or copies nothing more than there is", run: copyBeyond},
 		{Code: "COPY6", minors: v2, RFC: "RFC 7862 §15.2.3", Flags: extra, Says: "COPY within one file is NFS4ERR_INVAL, as the RFC says, or copies ranges that do not overlap, as clients ask", run: copySameFile},
 		{Code: "CLONE1", minors: v2, RFC: "RFC 7862 §15.13", Says: "CLONE makes the ranges equal, or is not supported", run: cloneFile},
