@@ -15,6 +15,7 @@ FUZZTIME ?= 10m
 KILLS ?= 50
 FAULTS ?= 500
 ROUNDS ?= 100000
+LOCKS ?= 1000000
 
 .PHONY: build deps test soak fuzz bench lint
 
@@ -32,12 +33,12 @@ test: deps
 	$(GO) test -count=1 -p 1 -parallel 3 -timeout 20m ./conformance/kernel/... ./conformance/cluster/...
 
 # Kills of a gateway under each load and minor version, KILLS in a row. Of several gateways: FAULTS of all kinds under load, and as many
-# whose stalls are measured; ROUNDS of clients that race for names.
+# whose stalls are measured; ROUNDS of clients that race for names; takeovers with LOCKS locks held.
 soak: deps
 	HOLDFAST_SIM_SEEDS=1000000 $(GO) test -count=1 -parallel 3 -timeout 5h -v -run TestSeeds ./statesync/sim
 	HOLDFAST_KILLS=$(KILLS) HOLDFAST_FAULTS=$(FAULTS) HOLDFAST_STALLS=$(FAULTS) HOLDFAST_GATEWAY_LEASE=5s HOLDFAST_NATS_GONE=1m \
-		HOLDFAST_ROUNDS=$(ROUNDS) \
-		$(GO) test -count=1 -parallel 3 -timeout 8h -v -p 1 -run 'Kill|Soak|Faults|Stalls|Mutex' ./conformance/...
+		HOLDFAST_ROUNDS=$(ROUNDS) HOLDFAST_LOCKS=$(LOCKS) \
+		$(GO) test -count=1 -parallel 3 -timeout 8h -v -p 1 -run 'Kill|Soak|Faults|Stalls|Mutex|Takeover' ./conformance/...
 
 # Each fuzz target of each package for FUZZTIME.
 fuzz:
