@@ -114,8 +114,9 @@ type Config struct {
 
 	// FenceHook, if not nil, is called before another gateway is declared dead, and
 	// must see to it that the other one cannot reach the files any more. While it fails
-	// what the other one had begun stays unresolved.
-	FenceHook func(ctx context.Context, gateway string) error
+	// it is called again, and what the other one had begun stays unresolved. Several
+	// gateways may call it for the same one, and one for several, at once.
+	FenceHook func(ctx context.Context, who Fenced) error
 
 	Limits Limits
 	Logger *slog.Logger

@@ -2,7 +2,6 @@ package statesync
 
 import (
 	"context"
-	"fmt"
 
 	"holdfast/durable"
 )
@@ -58,21 +57,23 @@ func (n *Node) tryDeclareDead(ctx context.Context, s suspect) (again bool, err e
 	}
 	checks := []durable.Check{{Key: gateway.Key, Version: gateway.Version}, {Key: lease.Key, Version: lease.Version}}
 	if n.cfg.FenceHook != nil {
+		address := ""
+		if l, err := decodeLease(s.name, head(lease)); err == nil {
+			address = l.address
+		}
+		if state == gatewayOut {
+			return false, n.fenceOff(ctx, s, address, false)
+		}
 		// The store must take nothing from it before it is fenced: if it renewed
 		// its lease meanwhile, it would go on serving without its files.
-		if state == gatewayAlive {
-			err := n.commitNow(ctx, &durable.Batch{
-				Checks: checks,
-				Writes: []durable.Write{{Key: gateway.Key, Value: encodeGateway(instance, gatewayOut)}},
-			})
-			if err != nil {
-				return s.proven, n.tried(err)
-			}
-			checks[0].Version++
+		err := n.commitNow(ctx, &durable.Batch{
+			Checks: checks,
+			Writes: []durable.Write{{Key: gateway.Key, Value: encodeGateway(instance, gatewayOut)}},
+		})
+		if err != nil {
+			return s.proven, n.tried(err)
 		}
-		if err := n.cfg.FenceHook(ctx, s.name); err != nil {
-			return false, fmt.Errorf("fencing hook: %w", err)
-		}
+		return false, n.fenceOff(ctx, s, address, true)
 	}
 	err = n.commitNow(ctx, &durable.Batch{
 		Checks: checks,

@@ -82,7 +82,8 @@ func TestCutOffSaysNothing(t *testing.T) {
 func TestRefusedBeforeFenced(t *testing.T) {
 	a, b, la, _ := twoGateways(t)
 	ran := false
-	b.n.cfg.FenceHook = func(ctx context.Context, name string) error {
+	b.n.cfg.Manual = true // the hook runs in the beat
+	b.n.cfg.FenceHook = func(ctx context.Context, _ Fenced) error {
 		ran = true
 		la.cut.Store(false)
 		if err := a.n.renewLease(ctx); !errors.Is(err, ErrFenced) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,16 +86,16 @@ func newBody(t *testing.T) *body {
 
 // killable are two gateways, of which the first can be killed. Nobody moves their
 // clock, so that no lease ever ends.
-func killable(t *testing.T, hook func(context.Context, string) error) (a, b *world, proc *body) {
+func killable(t *testing.T, lease time.Duration, hook func(context.Context, Fenced) error) (a, b *world, proc *body) {
 	t.Helper()
 	proc = newBody(t)
 	store, clock, fs := memory.New(), &fakeClock{}, newFakeFS()
 	join := func(name string, seed uint64) *world {
 		w := &world{t: t, store: &link{Store: store}, clock: clock, fs: fs, seed: seed, cfg: func(c *Config) {
-			c.Shared, c.Name, c.GatewayLease, c.Lease = true, name, time.Minute, time.Hour
+			c.Shared, c.Name, c.GatewayLease, c.Lease = true, name, lease, time.Hour
 			c.Watch, c.FenceHook = lifeline.Watch, hook
 			if name == "a" {
-				c.Lifeline = proc.addr
+				c.Lifeline, c.Address = proc.addr, "192.0.2.1"
 			}
 		}}
 		w.join()
@@ -118,7 +119,7 @@ var absent = func() ([]byte, error) { return []byte{}, nil }
 // TestKilled: what a gateway had begun when it was killed is settled at once, with
 // no look at any lease, and the store takes nothing of it any more.
 func TestKilled(t *testing.T) {
-	a, b, proc := killable(t, nil)
+	a, b, proc := killable(t, time.Minute, nil)
 	ctx := context.Background()
 	c := a.client41("c")
 	names := []Name{{Dir: "d", Name: "n"}}
@@ -159,7 +160,7 @@ func TestKilled(t *testing.T) {
 // TestKilledWithoutAnAnswer: a death that is proven while the store is away is
 // kept, and the next beat declares it.
 func TestKilledWithoutAnAnswer(t *testing.T) {
-	a, b, proc := killable(t, nil)
+	a, b, proc := killable(t, time.Minute, nil)
 	way := b.store.(*link)
 	way.cut.Store(true)
 	if err := proc.Process.Kill(); err != nil {
@@ -209,16 +210,16 @@ func TestEndOfAnEarlierInstance(t *testing.T) {
 // settled, proof or not.
 func TestKilledAndFenced(t *testing.T) {
 	fail := make(chan error, 1)
-	ran := make(chan string, 10)
-	a, b, proc := killable(t, func(_ context.Context, gateway string) error {
-		ran <- gateway
+	ran := make(chan Fenced, 10)
+	a, b, proc := killable(t, time.Minute, func(_ context.Context, who Fenced) error {
+		ran <- who
 		return <-fail
 	})
 	if err := proc.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if got := <-ran; got != "a" {
-		t.Errorf("fenced is %q", got)
+	if got := <-ran; got != (Fenced{"a", a.n.Instance(), "192.0.2.1"}) {
+		t.Errorf("fenced is %+v", got)
 	}
 	if runs, err := b.n.runs(context.Background(), "a", a.n.Instance()); err != nil || !runs {
 		t.Errorf("counts as dead before it was fenced: %v", err)
@@ -226,9 +227,43 @@ func TestKilledAndFenced(t *testing.T) {
 	if alive, _ := a.n.alive(); alive {
 		t.Error("the store takes something of it while it is fenced")
 	}
+	b.beat() // the hook does not keep it from its own lease
+	if g := b.n.Gateways(); len(g) != 1 || g[0].Name != "a" || g[0].Fencing == nil || g[0].Fencing.Tries != 0 {
+		t.Errorf("shown is %+v", g)
+	}
 	fail <- nil
 	eventually(t, "declared dead", func() bool {
 		runs, err := b.n.runs(context.Background(), "a", a.n.Instance())
 		return err == nil && !runs
+	})
+}
+
+// TestFencingIsTriedAgain: while the hook fails nothing is settled, an administrator
+// can see it, and it is run again.
+func TestFencingIsTriedAgain(t *testing.T) {
+	answers := make(chan error)
+	a, b, proc := killable(t, 500*time.Millisecond, func(ctx context.Context, _ Fenced) error {
+		select {
+		case err := <-answers:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	if err := proc.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	answers <- errors.New("no such machine")
+	eventually(t, "the failure is shown", func() bool {
+		all := b.n.Gateways()
+		return len(all) == 1 && all[0].Fencing != nil && all[0].Fencing.Tries == 1 && strings.Contains(all[0].Fencing.Error, "no such machine")
+	})
+	if runs, err := b.n.runs(context.Background(), "a", a.n.Instance()); err != nil || !runs {
+		t.Errorf("counts as dead before it was fenced: %v", err)
+	}
+	answers <- nil
+	eventually(t, "declared dead", func() bool {
+		runs, err := b.n.runs(context.Background(), "a", a.n.Instance())
+		return err == nil && !runs && len(b.n.Gateways()) == 0
 	})
 }

@@ -56,6 +56,7 @@ type membership struct {
 	lines map[string]*line  // the lifelines that are held, by gateway
 
 	vouching vouching
+	fencings map[string]*fencing // gateways that are to be fenced
 }
 
 // A peer is another gateway, as its lease record shows it.
@@ -78,6 +79,7 @@ func (m *membership) init() {
 	m.ended = make(map[string]uint64)
 	m.lines = make(map[string]*line)
 	m.vouching.init()
+	m.fencings = make(map[string]*fencing)
 }
 
 // Deposed returns a channel that is closed when another gateway has declared

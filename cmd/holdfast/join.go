@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"holdfast/durable"
@@ -143,18 +144,20 @@ func (g *whole) joinState(ctx context.Context, store durable.Store, log *slog.Lo
 }
 
 // fenceHook runs the administrator's command, if there is one.
-func fenceHook(cfg *config.Config, log *slog.Logger) func(context.Context, string) error {
+func fenceHook(cfg *config.Config, log *slog.Logger) func(context.Context, statesync.Fenced) error {
 	if cfg.FenceHook == "" {
 		return nil
 	}
-	return func(ctx context.Context, gateway string) error {
-		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", cfg.FenceHook)
-		cmd.Env = append(os.Environ(), "HOLDFAST_GATEWAY="+gateway)
+	return func(ctx context.Context, who statesync.Fenced) error {
+		instance := strconv.FormatUint(who.Instance, 10)
+		cmd := exec.CommandContext(ctx, "/bin/sh", "-c", cfg.FenceHook, "fence-hook", who.Gateway, instance, who.Address)
+		cmd.Env = append(os.Environ(), "HOLDFAST_GATEWAY="+who.Gateway, "HOLDFAST_INSTANCE="+instance, "HOLDFAST_ADDRESS="+who.Address)
+		cmd.WaitDelay = time.Second // for what it left behind with its output
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("%w: %.500s", err, out)
 		}
-		log.Info("fencing hook ran", "gateway", gateway)
+		log.Info("fencing hook ran", "gateway", who.Gateway, "instance", who.Instance)
 		return nil
 	}
 }

@@ -83,6 +83,12 @@ func printStatus(w io.Writer, s *admin.Status) {
 	if s.Store != "" {
 		fmt.Fprintf(w, "gateway\t%s of those that share %s, gateway lease %s\n", s.Name, s.Store, s.GatewayLease)
 	}
+	for _, o := range s.Others {
+		fmt.Fprintf(w, "other gateway\t%s, instance %d, %s, heard of %s ago, lifeline: %s\n", o.Name, o.Instance, o.Address, o.Silent, o.Lifeline)
+		if o.Fencing != "" {
+			fmt.Fprintf(w, "dead gateway\t%s, instance %d: %s\n", o.Name, o.Instance, o.Fencing)
+		}
+	}
 	fmt.Fprintf(w, "in memory\t%d clients, %d sessions, %d files\n", s.Shared.Clients, s.Shared.Sessions, s.Shared.Files)
 	fmt.Fprintf(w, "store\t%d commits, %d conflicts, %d loads, %d errors\n", s.Shared.Commits, s.Shared.Conflicts, s.Shared.Loads, s.Shared.StoreErrors)
 	if p := s.Shared; p.Published+p.Received > 0 {

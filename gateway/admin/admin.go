@@ -46,6 +46,7 @@ type State interface {
 	Locks(ctx context.Context) ([]statesync.LockInfo, error)
 	Evict(ctx context.Context, c statesync.ClientID) error
 	Stats() statesync.Stats
+	Gateways() []statesync.GatewayInfo
 }
 
 // Config is what New needs.
@@ -96,9 +97,20 @@ type Export struct {
 	Async   bool     `json:"async,omitempty"`
 }
 
+// An Other is another gateway of the cluster, as the one that is asked sees it.
+type Other struct {
+	Name     string `json:"name"`
+	Instance uint64 `json:"instance"`
+	Address  string `json:"address,omitempty"`
+	Silent   string `json:"silent"`            // since its lease was seen renewed
+	Lifeline string `json:"lifeline"`          // "held" or why not
+	Fencing  string `json:"fencing,omitempty"` // what became of the fencing hook, if it is to be fenced
+}
+
 // Status is the answer of /v1/status.
 type Status struct {
 	Service
+	Others  []Other         `json:"others,omitempty"`
 	Ready   string          `json:"ready"` // "yes" or why not
 	Gateway gateway.Stats   `json:"gateway"`
 	Shared  statesync.Stats `json:"state"`
@@ -222,7 +234,24 @@ func (h *handler) status(w http.ResponseWriter, _ *http.Request) {
 	if err := h.ready(); err != nil {
 		s.Ready = err.Error()
 	}
+	for _, g := range h.cfg.State.Gateways() {
+		s.Others = append(s.Others, other(&g))
+	}
 	h.answer(w, s)
+}
+
+func other(g *statesync.GatewayInfo) Other {
+	o := Other{Name: g.Name, Instance: g.Instance, Address: g.Address, Silent: g.Silent.Round(time.Millisecond).String(), Lifeline: "held"}
+	if g.Lifeline != "" {
+		o.Lifeline = g.Lifeline
+	}
+	if f := g.Fencing; f != nil {
+		o.Fencing = fmt.Sprintf("to be fenced since %s", f.Since.Round(time.Second))
+		if f.Tries > 0 {
+			o.Fencing += fmt.Sprintf(", %d tries, the last one: %s", f.Tries, f.Error)
+		}
+	}
+	return o
 }
 
 func (h *handler) clients(w http.ResponseWriter, r *http.Request) {

@@ -25,12 +25,14 @@ import (
 
 // lists is a State of which the tests know the content.
 type lists struct {
+	others  []statesync.GatewayInfo
 	clients []statesync.ClientInfo
 	locks   []statesync.LockInfo
 }
 
 func (l *lists) Clients(context.Context) ([]statesync.ClientInfo, error) { return l.clients, nil }
 func (l *lists) Locks(context.Context) ([]statesync.LockInfo, error)     { return l.locks, nil }
+func (l *lists) Gateways() []statesync.GatewayInfo                       { return l.others }
 func (l *lists) Stats() statesync.Stats                                  { return statesync.Stats{} }
 func (l *lists) Evict(_ context.Context, id statesync.ClientID) error {
 	for i, c := range l.clients {

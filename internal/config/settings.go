@@ -54,7 +54,7 @@ var top = []setting[Config]{
 		func(c *Config) value { return durationValue{&c.StoreOutage, 0, time.Hour} }},
 	{"allow-volatile-store", "", "serve although the Redis may lose what it acknowledged: clients then lose opens and locks with it",
 		func(c *Config) value { return flagValue{&c.AllowVolatile} }},
-	{"fence-hook", "COMMAND", "run by /bin/sh before another gateway is declared dead, with its name in $HOLDFAST_GATEWAY: must cut it off from the files, and fail if it could not",
+	{"fence-hook", "COMMAND", "run by /bin/sh before another gateway is declared dead, with its name, instance and machine's address as $1, $2, $3 and in $HOLDFAST_GATEWAY, $HOLDFAST_INSTANCE, $HOLDFAST_ADDRESS: must cut it off from the files, and fail if it could not; then it is run again",
 		func(c *Config) value { return textValue{&c.FenceHook} }},
 	{"lifeline", "ADDR", "where the other gateways hold a connection to this one, whose end tells them at once that its process has ended: ADDRESS:PORT, auto (the address that the store sees, any port) or off",
 		func(c *Config) value { return lifelineValue{&c.Lifeline} }},

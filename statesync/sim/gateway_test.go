@@ -68,8 +68,8 @@ func (g *gateway) boot(after time.Duration) {
 		},
 	}
 	if w.plan.hook {
-		cfg.FenceHook = func(_ context.Context, name string) error {
-			w.fs.block(name)
+		cfg.FenceHook = func(_ context.Context, who statesync.Fenced) error {
+			w.fs.block(who.Gateway)
 			return nil
 		}
 	}
