@@ -154,6 +154,24 @@ func (n *Node) reload(c *client, g durable.Group) (bool, error) {
 	return true, nil
 }
 
+// refresh brings the client in memory up to the store. Memory may be behind where
+// several gateways change it. The error is ErrBadSession if the client does not
+// exist any more.
+func (n *Node) refresh(ctx context.Context, c *client) error {
+	if !n.cfg.Shared {
+		return nil
+	}
+	g, err := n.load(ctx, c.key)
+	if err != nil {
+		return storeError(err)
+	}
+	there, err := n.reload(c, g)
+	if err == nil && !there {
+		err = ErrBadSession
+	}
+	return err
+}
+
 // forget drops a client that the store does not have any more from memory.
 func (n *Node) forget(c *client) {
 	n.departed.put(c.id, true)
@@ -178,6 +196,14 @@ func (n *Node) live40(ctx context.Context, id ClientID) (*client, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if !c.view.Load().rec.Confirmed {
+		// Another gateway confirmed it, perhaps, after this one learned of the client.
+		if err := n.refresh(ctx, c); errors.Is(err, ErrBadSession) {
+			return nil, ErrStaleClientID
+		} else if err != nil {
+			return nil, err
+		}
 	}
 	if !c.view.Load().rec.Confirmed || !c.minor0() {
 		return nil, ErrStaleClientID

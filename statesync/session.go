@@ -77,7 +77,13 @@ func (n *Node) session(ctx context.Context, id nfs4.SessionID) (*session, error)
 		return nil, err
 	}
 	if !slices.Contains(c.view.Load().rec.Sessions, id) {
-		return nil, ErrBadSession
+		// Another gateway made the session, after this one learned of the client.
+		if err := n.refresh(ctx, c); err != nil {
+			return nil, err
+		}
+		if !slices.Contains(c.view.Load().rec.Sessions, id) {
+			return nil, ErrBadSession
+		}
 	}
 	return n.putSession(c, rec, g.Version, false), nil
 }

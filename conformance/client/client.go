@@ -138,14 +138,26 @@ func (c *Client) Reconnect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	return c.swap(conn).Close()
+}
+
+// SetConn makes the client's requests take another connection, of which the
+// caller takes care. The one before stays open until the client is closed.
+func (c *Client) SetConn(conn *Conn) {
+	old := c.swap(conn)
 	c.mu.Lock()
-	old := c.conn
-	c.conn = conn
+	defer c.mu.Unlock()
+	c.extra = append(c.extra, old)
+}
+
+func (c *Client) swap(conn *Conn) (old *Conn) {
+	c.mu.Lock()
+	old, c.conn = c.conn, conn
 	c.mu.Unlock()
 	if c.Session != nil {
 		c.Session.SetConn(conn)
 	}
-	return old.Close()
+	return old
 }
 
 // Close closes the connections and leaves the server's state as it is.

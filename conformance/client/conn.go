@@ -38,6 +38,10 @@ type Options struct {
 	// Callbacks answers calls of the server on this connection; nil refuses
 	// them with PROG_UNAVAIL.
 	Callbacks *Callbacks
+	// Observe, if not nil, is called with each request that was answered, or
+	// not. It may be called by several goroutines at once and must not keep the
+	// request, which may be patched and sent again.
+	Observe func(q *Request, p *Reply, err error)
 }
 
 // A Conn is one RPC connection. All methods may be called by several
@@ -122,7 +126,7 @@ func (c *Conn) Close() error {
 // Drop ends the connection with a reset, so that the server sees it fail at
 // once and loses what it had not sent.
 func (c *Conn) Drop() {
-	if tc, ok := c.nc.(*net.TCPConn); ok {
+	if tc, ok := c.nc.(interface{ SetLinger(sec int) error }); ok {
 		_ = tc.SetLinger(0)
 	}
 	c.fail(ErrClosed)
@@ -261,8 +265,11 @@ func (c *Conn) Start(q *Request) (wait func() (*Reply, error), err error) {
 		c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
 	}
 	timeout := time.NewTimer(c.opt.Timeout)
-	return func() (*Reply, error) {
+	return func() (p *Reply, err error) {
 		defer timeout.Stop()
+		if c.opt.Observe != nil {
+			defer func() { c.opt.Observe(q, p, err) }()
+		}
 		var buf *oncrpc.Buf
 		select {
 		case buf = <-w.ch:

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"holdfast/conformance/client"
@@ -22,10 +23,16 @@ type Env struct {
 	Target
 	Minor uint32
 
-	ctx      context.Context
-	messages []string
-	failed   bool
-	skipped  bool
+	run  *Run
+	home uint32 // the address of what is not spread
+	ctx  context.Context
+
+	mu          sync.Mutex // guards messages and failed
+	messages    []string
+	failed      bool
+	skipped     bool
+	unsupported bool
+	trace       trace
 
 	main    *client.Client
 	clients []*client.Client
@@ -35,6 +42,7 @@ type Env struct {
 	invalid string    // a status that no table allows, unless the test wanted it
 
 	provoked []Provoked
+	carriers []*carrier
 }
 
 // where returns file and line of the test's statement, for messages.
@@ -54,20 +62,33 @@ func where() string {
 
 // Errorf marks the test as failed and goes on.
 func (e *Env) Errorf(format string, args ...any) {
+	e.fail(where() + ": " + fmt.Sprintf(format, args...))
+}
+
+func (e *Env) fail(message string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.failed = true
-	e.messages = append(e.messages, where()+": "+fmt.Sprintf(format, args...))
+	e.messages = append(e.messages, message)
 }
 
 // Fatalf marks the test as failed and ends it.
 func (e *Env) Fatalf(format string, args ...any) {
-	e.failed = true
-	e.messages = append(e.messages, where()+": "+fmt.Sprintf(format, args...))
+	e.fail(where() + ": " + fmt.Sprintf(format, args...))
 	panic(errStop)
 }
 
 // Skipf ends the test as one that does not apply.
 func (e *Env) Skipf(format string, args ...any) {
 	e.skipped = true
+	e.messages = append(e.messages, fmt.Sprintf(format, args...))
+	panic(errStop)
+}
+
+// Unsupportedf ends the test because the server said that it lacks something that
+// the RFC lets it lack.
+func (e *Env) Unsupportedf(format string, args ...any) {
+	e.unsupported = true
 	e.messages = append(e.messages, fmt.Sprintf(format, args...))
 	panic(errStop)
 }
@@ -81,7 +102,9 @@ func (e *Env) patience() time.Duration {
 }
 
 // options are those of every connection.
-func (e *Env) options() client.Options { return client.Options{Timeout: e.Timeout} }
+func (e *Env) options() client.Options {
+	return client.Options{Timeout: e.Timeout, Observe: e.trace.add}
+}
 
 // NewClient establishes one more client, changed by mod if it is not nil.
 func (e *Env) NewClient(mod func(cfg *client.Config)) *client.Client {
@@ -90,6 +113,9 @@ func (e *Env) NewClient(mod func(cfg *client.Config)) *client.Client {
 		mod(&cfg)
 	}
 	c, err := client.New(e.ctx, cfg)
+	if s, ok := client.Status(err); ok && s == nfs4.ErrMinorVersMismatch {
+		e.Unsupportedf("the server does not speak NFSv4.%d", e.Minor)
+	}
 	if err != nil {
 		e.Fatalf("%v", err)
 	}
@@ -185,8 +211,9 @@ func (e *Env) settle() {
 
 // Expect requires one of the statuses of a reply, as the compound's.
 func (e *Env) Expect(p *client.Reply, want []nfs4.Status) *client.Reply {
-	if !slices.Contains(want, p.Status) {
+	if !slices.Contains(want, p.Status) && !e.destroyedBefore(p, want) {
 		e.settle()
+		e.lacking(p.Last().Op, p.Status)
 		e.Fatalf("got %v, want %v: %v", p.Status, want, p)
 	}
 	e.invalid = ""
@@ -232,11 +259,15 @@ func (e *Env) Err(err error, want ...nfs4.Status) {
 	if !ok {
 		e.Fatalf("%v", err)
 	}
+	var oe *client.OpError
+	errors.As(err, &oe)
 	if !slices.Contains(want, s) {
+		if oe != nil {
+			e.lacking(oe.Op, s)
+		}
 		e.Fatalf("got %v, want %v", s, want)
 	}
-	var oe *client.OpError
-	if errors.As(err, &oe) {
+	if oe != nil {
 		e.provoke(oe.Op, s, want)
 	}
 }
@@ -327,7 +358,7 @@ func (e *Env) NeedAttr(fh client.FH, attrs ...nfs4.Attr) {
 	s := e.Attrs(e.Client(), fh, nfs4.AttrSupported).Supported
 	for _, a := range attrs {
 		if !s.Has(a) {
-			e.Skipf("the server does not support the attribute %v", a)
+			e.Unsupportedf("the server does not support the attribute %v", a)
 		}
 	}
 }

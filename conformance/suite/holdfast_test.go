@@ -1,146 +1,98 @@
 package suite
 
 import (
-	"bufio"
-	"bytes"
-	"fmt"
+	"context"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
-	"strings"
-	"sync"
+	"slices"
 	"testing"
 	"time"
 
 	"holdfast/conformance/client"
 )
 
-var listening = regexp.MustCompile(`Listening on ([^ ,]+?)[.,] `)
-
-// fastDir returns a directory in memory, where there is one: what is under test
-// here is the protocol, not the disk. It is of no use for what is exported: memory
-// counts changes too coarsely.
-func fastDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "holdfast-suite-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return dir
+// patient is the target that all tests here have in common. What is slow on this
+// machine is no failure: only an answer that does not come at all.
+func patient(addresses ...Dial) Target {
+	return Target{Addresses: addresses, Timeout: time.Minute, Optional: true, Parallel: 4}
 }
 
-// serve builds the program, runs "holdfast serve" with a new directory and
-// state, and returns where it listens.
-func serve(t *testing.T, flags ...string) string {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("the suite acts as several users: it needs root")
-	}
-	dir := t.TempDir()
-	bin := filepath.Join(dir, "holdfast")
-	if out, err := exec.Command("go", "build", "-o", bin, "holdfast/cmd/holdfast").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
-	args := append([]string{"serve", filepath.Join(dir, "export"), "--listen", "127.0.0.1:0", "--state", filepath.Join(fastDir(t), "state"), "--no-root-squash"}, flags...)
-	cmd := exec.Command(bin, args...)
-	var log bytes.Buffer
-	cmd.Stderr = &log
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if s := log.String(); strings.Contains(s, "panic") || t.Failed() {
-			t.Logf("the server's log:\n%s", s[max(0, len(s)-20000):])
-		}
-		if strings.Contains(log.String(), "panic") {
-			t.Error("the server panicked")
-		}
-	})
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if m := listening.FindStringSubmatch(lines.Text()); m != nil {
-			go func() {
-				for lines.Scan() { // keep the pipe empty
-				}
-			}()
-			return m[1]
-		}
-	}
-	t.Fatalf("the server does not listen: %s", log.String())
-	return ""
+// which returns the tests with a flag, or those without it.
+func which(flag string, has bool) []Test {
+	return slices.DeleteFunc(All(), func(t Test) bool { return t.Has(flag) != has })
 }
 
-// TestHoldfast runs the whole suite against the program as a user runs it. The
-// tests that wait for leases have a server of their own with short ones.
+// TestHoldfast runs the whole suite against the program as a user runs it, with
+// its own store. The tests that wait for leases have a server of their own, with
+// short ones.
 func TestHoldfast(t *testing.T) {
-	var results collector
+	var quick, leases []Result
 	t.Run("all", func(t *testing.T) {
-		t.Run("suite", func(t *testing.T) {
+		t.Run("quick", func(t *testing.T) {
 			t.Parallel()
-			target := Target{Dial: client.TCP(serve(t)), Timeout: 30 * time.Second, Optional: true}
-			results.run(t, target, func(test *Test) bool { return !test.Has(slow) })
+			quick = Verify(t, patient(client.TCP(serve(t))), which(slow, false))
 		})
 		t.Run("leases", func(t *testing.T) {
 			if testing.Short() {
 				t.Skip("it waits for leases")
 			}
 			t.Parallel()
-			target := Target{Dial: client.TCP(serve(t, "--lease", "2s")), Timeout: 30 * time.Second, Optional: true, Slow: true}
-			results.run(t, target, func(test *Test) bool { return test.Has(slow) })
+			target := patient(client.TCP(serve(t, "--lease", "2s")))
+			target.Slow = true
+			leases = Verify(t, target, which(slow, true))
 		})
 	})
-	if results.complete() && !t.Failed() {
-		checkErrorPage(t, results.all)
+	results := slices.Concat(quick, leases)
+	ran := !slices.ContainsFunc(results, func(r Result) bool { return r.Outcome == "" })
+	if ran && len(leases) > 0 && len(quick) > 0 && !t.Failed() {
+		checkErrorPage(t, results)
 	}
 }
 
-// A collector keeps the results of tests that run beside each other.
-type collector struct {
-	mu  sync.Mutex
-	all []Result
+// TestHoldfastRedis runs it against a gateway whose state is in a Redis.
+func TestHoldfastRedis(t *testing.T) {
+	t.Parallel()
+	Verify(t, patient(addresses(newCluster(t, 1))...), which(slow, false))
 }
 
-// run runs the tests that it is to run as subtests, in every minor version.
-func (c *collector) run(t *testing.T, target Target, which func(test *Test) bool) {
-	for minor := range uint32(3) {
-		for _, test := range All() {
-			if !test.Minor(minor) || !which(&test) {
-				continue
-			}
-			t.Run(fmt.Sprintf("v4.%d/%s", minor, test.Code), func(t *testing.T) {
-				t.Parallel()
-				res := RunTest(t.Context(), target, test, minor)
-				c.add(res)
-				report(t, res)
-			})
-		}
+// TestHoldfastSpread runs it against three gateways: consecutive requests of each
+// connection go to another one.
+func TestHoldfastSpread(t *testing.T) {
+	t.Parallel()
+	target := patient(addresses(newCluster(t, 3))...)
+	target.Spread = SpreadRequest
+	Verify(t, target, which(slow, false))
+}
+
+// TestHoldfastSpreadLeases are the tests that wait for leases, spread.
+func TestHoldfastSpreadLeases(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it waits for leases")
 	}
+	t.Parallel()
+	target := patient(addresses(newCluster(t, 3, "--lease", "2s"))...)
+	target.Spread, target.Slow = SpreadRequest, true
+	Verify(t, target, which(slow, true))
 }
 
-func (c *collector) add(r Result) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.all = append(c.all, r)
-}
-
-// complete says whether every test has run in every minor version.
-func (c *collector) complete() bool {
-	want := 0
-	for _, test := range All() {
-		for minor := range uint32(3) {
-			if test.Minor(minor) {
-				want++
-			}
-		}
+// TestHoldfastChaos runs it against three gateways of which one is killed, and
+// started again, after each 20 tests.
+func TestHoldfastChaos(t *testing.T) {
+	t.Parallel()
+	gateways := newCluster(t, 3)
+	target := patient(addresses(gateways)...)
+	target.Spread, target.ChaosEvery = SpreadConnection, 20
+	killed := 0
+	target.Chaos = func(context.Context) error {
+		g := gateways[killed%len(gateways)]
+		killed++
+		g.kill()
+		return g.start()
 	}
-	return len(c.all) == want
+	results := Verify(t, target, which(slow, false))
+	t.Logf("%d tests, %d kills", len(results), killed)
+	if want := len(results) / target.ChaosEvery; killed < want {
+		t.Errorf("%d kills in %d tests", killed, len(results))
+	}
 }
 
 // TestTarget runs the suite against any server: HOLDFAST_SUITE_TARGET is its
@@ -150,5 +102,5 @@ func TestTarget(t *testing.T) {
 	if addr == "" {
 		t.Skip("HOLDFAST_SUITE_TARGET names no server")
 	}
-	Run(t, Target{Dial: client.TCP(addr), Path: os.Getenv("HOLDFAST_SUITE_PATH"), Timeout: 10 * time.Second})
+	Verify(t, Target{Dial: client.TCP(addr), Path: os.Getenv("HOLDFAST_SUITE_PATH"), Timeout: 10 * time.Second}, All())
 }

@@ -411,7 +411,7 @@ func crmExclusive(e *Env) {
 	a := client.OpenArgs{Name: "f", Mode: nfs4.CreateExclusive, Verifier: nfs4.Verifier{1, 2, 3, 4, 5, 6, 7, 8}}
 	f, err := e.create(c, dir, a)
 	if s, ok := client.Status(err); ok && e.Minor > 0 && (s == nfs4.ErrInval || s == nfs4.ErrNotSupp) {
-		e.Skipf("EXCLUSIVE4 is deprecated in NFSv4.1: %v", s)
+		e.Unsupportedf("EXCLUSIVE4 is deprecated in NFSv4.1: %v", s)
 	}
 	e.Must(err)
 	g, err := e.create(c, dir, a)
@@ -480,7 +480,7 @@ func crmExclusiveAttrs(e *Env) {
 		e.Skipf("the server can set time_modify_set beside the verifier")
 	}
 	if !a.Supported.Has(nfs4.AttrTimeModifySet) {
-		e.Skipf("the server does not support time_modify_set")
+		e.Unsupportedf("the server does not support time_modify_set")
 	}
 	_, err := e.create(c, dir, client.OpenArgs{
 		Name: "f", Mode: nfs4.CreateExclusive41, Verifier: client.NewVerifier(), Attrs: new(client.Attrs).SetModifyTime(&nfs4.Time{Sec: 5}),

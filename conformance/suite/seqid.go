@@ -128,7 +128,7 @@ func seqidConfirm(e *Env) {
 	}), client.GetFH())
 	r, fh := get[client.OpenRes](e, p), get[client.GetFHRes](e, p).FH
 	if r.Flags&nfs4.OpenResultConfirm == 0 {
-		e.Skipf("the server asks for no confirmation")
+		e.Unsupportedf("the server asks for no confirmation")
 	}
 	e.Want(c, is(nfs4.ErrBadStateid, nfs4.ErrBadSeqid), client.PutFH(fh), client.Write(r.Stateid, 0, nfs4.FileSync, []byte("x")))
 	p, q := e.again(c, client.PutFH(fh), client.OpenConfirm(r.Stateid, 101))

@@ -157,7 +157,7 @@ func bctl(e *Env) {
 func backUp(e *Env) {
 	c := e.NewClient(func(cfg *client.Config) { cfg.Options.Callbacks = &client.Callbacks{} })
 	if c.Session.Granted.Flags&nfs4.CreateSessionConnBackChan == 0 {
-		e.Skipf("the server has no use for a backchannel")
+		e.Unsupportedf("the server has no use for a backchannel")
 	}
 	p := e.OK(c, client.PutRootFH())
 	if f := get[client.SequenceRes](e, p).Flags; f&(nfs4.SeqCBPathDown|nfs4.SeqCBPathDownSession) != 0 {

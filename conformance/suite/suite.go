@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -25,6 +24,17 @@ type Target struct {
 	Timeout time.Duration
 	// Slow runs also the tests flagged slow, which wait for leases to end.
 	Slow bool
+	// Addresses are those of a server that has several, or of several that claim
+	// to be one. Dial is not used then.
+	Addresses []Dial
+	// Spread says what goes to different addresses.
+	Spread Spread
+	// Chaos kills or drains one of the servers, and returns when it may be called
+	// again. It is called after each ChaosEvery tests and while others run.
+	Chaos      func(ctx context.Context) error
+	ChaosEvery int
+	// Parallel is how many tests run at once; 0 is 1.
+	Parallel int
 	// Optional runs also the tests flagged optional: what the RFC recommends or
 	// allows, and Holdfast promises.
 	Optional bool
@@ -32,13 +42,11 @@ type Target struct {
 
 // The minor versions a test applies to.
 const (
-	v0    = 1 << 0
-	v1    = 1 << 1
-	v2    = 1 << 2
-	v12   = v1 | v2
-	all   = v0 | v12
-	slow  = "slow"
-	extra = "optional"
+	v0  = 1 << 0
+	v1  = 1 << 1
+	v2  = 1 << 2
+	v12 = v1 | v2
+	all = v0 | v12
 )
 
 // A Test checks one sentence.
@@ -53,18 +61,26 @@ type Test struct {
 	Says string
 	// run checks it.
 	run func(e *Env)
-	// Flags are "slow", "optional" or both, separated by spaces.
+	// Flags are words, separated by spaces, beside those of the family: AllFlags.
 	Flags string
 }
 
 // Minor says whether the test applies to a minor version.
 func (t *Test) Minor(m uint32) bool { return m <= 2 && t.minors&(1<<m) != 0 }
 
+// Versions lists the minor versions that the test applies to.
+func (t *Test) Versions() string {
+	var all []string
+	for m := range uint32(3) {
+		if t.Minor(m) {
+			all = append(all, fmt.Sprintf("4.%d", m))
+		}
+	}
+	return strings.Join(all, " ")
+}
+
 // Family returns the code without its number.
 func (t *Test) Family() string { return strings.TrimRight(t.Code, "0123456789") }
-
-// Has says whether the test has a flag.
-func (t *Test) Has(flag string) bool { return slices.Contains(strings.Fields(t.Flags), flag) }
 
 // All returns every test, in order.
 func All() []Test {
@@ -72,7 +88,7 @@ func All() []Test {
 		rpcTests(), compoundTests(), opTests(), stateidUseTests(), nameCaseTests(), overlapTests(), attrFamilies(), attrSetTests(), shareCaseTests(), openClaimTests(), exclusiveTests(), slotReplayTests(), ownerReplayTests(), readdirCaseTests(), deniedTests(), v42CaseTests(), exchangeTests(), createSessionTests(), sequenceTests(), sessionTests(), clientIDTests(),
 		handleTests(), lookupTests(), attrTests(), setattrTests(), verifyTests(), createTests(), linkTests(), removeTests(), renameTests(), readdirTests(),
 		ioTests(), stateidTests(), openTests(), createModeTests(), shareTests(), lockTests(), lockRangeTests(), seqidTests(), nameTests(), xdrTests(), v42Tests(), copyTests(), xattrTests(), pnfsTests(),
-		exactlyOnceTests(), leaseTests(), permissionTests(), unitedTests(),
+		exactlyOnceTests(), leaseTests(), permissionTests(), unitedTests(), sharingTests(), raceTests(),
 	)
 }
 
@@ -81,9 +97,10 @@ type Outcome string
 
 // The outcomes.
 const (
-	Pass Outcome = "PASS"
-	Fail Outcome = "FAIL"
-	Skip Outcome = "SKIP"
+	Pass        Outcome = "PASS"
+	Fail        Outcome = "FAIL"
+	Unsupported Outcome = "UNSUPPORTED" // the server said that it lacks what the RFC lets it lack
+	Skip        Outcome = "SKIP"        // the test does not apply to the target or its mode
 )
 
 // A Result is how a test ended for one minor version.
@@ -96,6 +113,8 @@ type Result struct {
 	Took     time.Duration
 	// Provoked are the errors that the test demanded and got.
 	Provoked []Provoked
+	// Exchange are the last requests and replies of a test that failed.
+	Exchange []string
 }
 
 // String is one line, or several for a failure.
@@ -107,59 +126,40 @@ func (r Result) String() string {
 	for _, m := range r.Messages {
 		s += "\n    " + m
 	}
+	for _, x := range r.Exchange {
+		s += "\n        " + x
+	}
 	return s
 }
 
-// RunTest runs one test for one minor version.
-func RunTest(ctx context.Context, target Target, test Test, minor uint32) Result {
-	e := &Env{Target: target, Minor: minor, ctx: ctx}
-	start := time.Now()
-	done := make(chan struct{})
-	// A goroutine of its own, so that a failure may end the test from anywhere.
-	go func() {
-		defer close(done)
-		defer func() {
-			if r := recover(); r != nil && r != errStop {
-				e.failed = true
-				e.messages = append(e.messages, fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
-			}
-			e.cleanup()
-		}()
-		if (test.Has(slow) && !target.Slow) || (test.Has(extra) && !target.Optional) {
-			e.Skipf("flagged %q", test.Flags)
-		}
-		test.run(e)
-		e.settle()
-	}()
-	<-done
-	res := Result{Test: test, Minor: minor, Outcome: Pass, Messages: e.messages, Took: time.Since(start), Provoked: e.provoked}
-	switch {
-	case e.failed:
-		res.Outcome = Fail
-	case e.skipped:
-		res.Outcome = Skip
-	}
-	return res
-}
-
-// Run runs the whole suite for the given minor versions, or for all three, as
-// subtests.
-func Run(t *testing.T, target Target, minors ...uint32) {
+// Verify runs tests for the given minor versions, or for all three, as subtests
+// in a directory of their own.
+func Verify(t *testing.T, target Target, tests []Test, minors ...uint32) []Result {
+	t.Helper()
 	if len(minors) == 0 {
 		minors = []uint32{0, 1, 2}
 	}
-	for _, minor := range minors {
-		t.Run(fmt.Sprintf("v4.%d", minor), func(t *testing.T) {
-			for _, test := range All() {
-				if !test.Minor(minor) {
-					continue
-				}
-				t.Run(test.Code, func(t *testing.T) {
-					report(t, RunTest(t.Context(), target, test, minor))
-				})
-			}
-		})
+	run, err := NewRun(t.Context(), target)
+	if err != nil {
+		t.Fatal(err)
 	}
+	jobs := Jobs(tests, minors...)
+	results := make([]Result, len(jobs))
+	t.Run("suite", func(t *testing.T) {
+		for i, job := range jobs {
+			t.Run(fmt.Sprintf("v4.%d/%s", job.Minor, job.Test.Code), func(t *testing.T) {
+				if target.Parallel > 1 {
+					t.Parallel()
+				}
+				results[i] = run.Test(job.Test, job.Minor)
+				report(t, results[i])
+			})
+		}
+	})
+	if err := run.Close(); err != nil {
+		t.Error(err)
+	}
+	return results
 }
 
 // report ends a subtest as its result says.
@@ -167,8 +167,8 @@ func report(t *testing.T, res Result) {
 	switch res.Outcome {
 	case Fail:
 		t.Errorf("%v", res)
-	case Skip:
-		t.Skip(strings.Join(res.Messages, "; "))
+	case Skip, Unsupported:
+		t.Skip(strings.ToLower(string(res.Outcome)) + ": " + strings.Join(res.Messages, "; "))
 	}
 }
 

@@ -28,7 +28,7 @@ func v42Tests() []Test {
 // optional ends the test if the server does not support the operation.
 func (e *Env) optional(p *client.Reply) *client.Reply {
 	if s := p.Last().Status; s == nfs4.ErrNotSupp || s == nfs4.ErrUnionNotSupp {
-		e.Skipf("%v: %v", p.Last().Op, s)
+		e.Unsupportedf("%v: %v", p.Last().Op, s)
 	}
 	return p
 }

@@ -31,7 +31,7 @@ func (e *Env) xattrFile() (c *client.Client, fh client.FH) {
 	fh = e.Closed(c, e.Dir(), "f", "")
 	e.NeedAttr(fh, nfs4.AttrXattrSupport)
 	if e.Attrs(c, fh, nfs4.AttrXattrSupport).Num(nfs4.AttrXattrSupport) == 0 {
-		e.Skipf("xattr_support is false here")
+		e.Unsupportedf("xattr_support is false here")
 	}
 	return c, fh
 }

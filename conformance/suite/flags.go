@@ -1,0 +1,126 @@
+package suite
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Flags with a meaning of their own. Tests carry them in Test.Flags, or by their
+// code in codeFlags.
+const (
+	slow    = "slow"     // waits for leases to end; has to be asked for
+	extra   = "optional" // what an RFC recommends or allows; has to be asked for
+	sharing = "sharing"  // about several servers that are one: needs two addresses
+	stream  = "stream"   // about one TCP stream: its requests are not spread
+	single  = "single"   // about what one server keeps to itself: not spread over several
+	alone   = "alone"    // disturbs others: nothing runs beside it
+	quiet   = "quiet"    // cannot tell a lost reply from a failure: no server is killed meanwhile
+)
+
+// FlagMeanings says of the flags that are no topics what they mean.
+var FlagMeanings = map[string]string{
+	slow:    "waits for leases to end",
+	extra:   "checks what an RFC recommends or allows, and does not demand",
+	sharing: "needs two addresses of one server",
+	stream:  "needs one TCP stream: requests are not spread, no server is killed meanwhile",
+	single:  "needs one server: what it checks is each server's own",
+	alone:   "runs beside no other test",
+	quiet:   "needs that no reply is lost: no server is killed meanwhile",
+}
+
+// topics are the flags of whole families.
+var topics = map[string]string{
+	"RPC": "rpc stream", "XDR": "xdr", "COMP": "compound", "V42A": "compound", "UNKN": "compound",
+	"EID": "client", "CID": "client", "DCID": "client", "RENEW": "client lease", "LEASE": "client lease",
+	"CSESS": "session", "DSESS": "session", "BIND": "session", "SSV": "session", "RECC": "client", "SEQ": "session replay",
+	"BCTL": "session callback", "BACK": "session callback", "ONCE": "replay", "SEQID": "seqid replay", "SID": "stateid", "SLIFE": "stateid",
+	"FH": "filehandle", "LOOK": "name", "LOOKP": "name", "NAME": "name",
+	"ATTR": "attr", "SATT": "attr", "VFY": "attr", "ACL": "attr", "ACC": "access", "PERM": "access", "SEC": "access", "SECNN": "access",
+	"CR": "namespace", "LINK": "namespace", "RM": "namespace", "RN": "namespace", "RDLNK": "namespace", "OATTR": "namespace", "RD": "readdir",
+	"IO": "io", "OPEN": "open", "CRM": "open", "SHARE": "open", "LOCK": "lock", "LOCKT": "lock", "RANGE": "lock", "EDGE": "lock",
+	"DELEG": "delegation", "PNFS": "pnfs", "COPY": "copy", "CLONE": "copy", "CNOTE": "copy", "OFFL": "copy",
+	"ALLOC": "sparse", "DEALL": "sparse", "SEEK": "sparse", "RPLUS": "sparse", "WSAME": "sparse", "ADV": "io", "XATTR": "xattr",
+	"SHR": "sharing",
+}
+
+// codeFlags are flags of single tests that the modes of a run ask for.
+var codeFlags = map[string]string{
+	"IO6": single, // compares write verifiers, which each server has of its own
+}
+
+// AllFlags returns the test's flags, those of its family included.
+func (t *Test) AllFlags() []string {
+	fs := strings.Fields(topics[t.Family()] + " " + codeFlags[t.Code] + " " + t.Flags)
+	slices.Sort(fs)
+	return slices.Compact(fs)
+}
+
+// Has says whether the test has a flag.
+func (t *Test) Has(flag string) bool { return slices.Contains(t.AllFlags(), flag) }
+
+// Needs says in words what the test needs beside a directory in which it may act
+// as several users.
+func (t *Test) Needs() string {
+	var needs []string
+	for _, f := range t.AllFlags() {
+		if m := FlagMeanings[f]; m != "" {
+			needs = append(needs, m)
+		}
+	}
+	return strings.Join(needs, "; ")
+}
+
+// lacks says why the test does not apply to the target, or "".
+func (t *Test) lacks(target *Target) string {
+	spread := target.Spread == SpreadConnection || target.Spread == SpreadRequest
+	switch {
+	case t.Has(slow) && !target.Slow:
+		return "it waits for leases to end, and slow tests were not asked for"
+	case t.Has(extra) && !target.Optional:
+		return "it checks what the RFC leaves to the server, and optional tests were not asked for"
+	case t.Has(sharing) && len(target.Addresses) < 2:
+		return "it needs two addresses of one server"
+	case t.Has(single) && (spread || target.Chaos != nil):
+		return "it checks what each server has of its own, and the test's requests reach several"
+	}
+	return ""
+}
+
+// names says whether a word of a command line names the test.
+func (t *Test) names(word string) bool {
+	return strings.EqualFold(word, t.Code) || strings.EqualFold(word, t.Family()) || t.Has(strings.ToLower(word))
+}
+
+// Select returns the tests that words name: codes, families and flags, and with
+// '!' those to leave out. No word without '!' is all.
+func Select(words []string) ([]Test, error) {
+	tests := All()
+	var with, without []string
+	for _, w := range words {
+		name, not := strings.CutPrefix(w, "!")
+		if !slices.ContainsFunc(tests, func(t Test) bool { return t.names(name) }) {
+			return nil, fmt.Errorf("there is no test, family or flag %q; --list shows all", name)
+		}
+		if not {
+			without = append(without, name)
+		} else {
+			with = append(with, name)
+		}
+	}
+	return slices.DeleteFunc(tests, func(t Test) bool {
+		return len(with) > 0 && !slices.ContainsFunc(with, t.names) || slices.ContainsFunc(without, t.names)
+	}), nil
+}
+
+// Flags returns every flag that a test has.
+func Flags() []string {
+	all := make(map[string]bool)
+	for _, t := range All() {
+		for _, f := range t.AllFlags() {
+			all[f] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
