@@ -17,7 +17,7 @@ FAULTS ?= 500
 ROUNDS ?= 100000
 LOCKS ?= 1000000
 
-.PHONY: build deps test soak fuzz bench lint
+.PHONY: build deps test conformance soak fuzz bench lint
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast
@@ -31,6 +31,11 @@ test: deps
 	$(GO) test -race -timeout 20m $(PACKAGES)
 	$(GO) test -timeout 20m ./statesync/sim
 	$(GO) test -count=1 -p 1 -parallel 3 -timeout 20m ./conformance/kernel/... ./conformance/cluster/...
+
+# The whole suite against a gateway on Redis, three gateways with requests spread over them, and three of which one is killed every
+# 20 tests.
+conformance: deps
+	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -p 1 -timeout 2h -v -run 'TestHoldfast' ./conformance/suite
 
 # Kills of a gateway under each load and minor version, KILLS in a row. Of several gateways: FAULTS of all kinds under load, and as many
 # whose stalls are measured; ROUNDS of clients that race for names; takeovers with LOCKS locks held.

@@ -48,17 +48,27 @@ func TestHoldfast(t *testing.T) {
 	}
 }
 
+// severalGateways starts n gateways on one Redis. Thousands of tests that wait for a Redis's disk take long: "make conformance" sets
+// the variable that asks for them.
+func severalGateways(t *testing.T, n int, args ...string) []*server {
+	t.Helper()
+	if os.Getenv("HOLDFAST_CONFORMANCE") == "" {
+		t.Skip("it takes long; make conformance runs it")
+	}
+	return newCluster(t, n, args...)
+}
+
 // TestHoldfastRedis runs it against a gateway whose state is in a Redis.
 func TestHoldfastRedis(t *testing.T) {
 	t.Parallel()
-	Verify(t, patient(addresses(newCluster(t, 1))...), which(slow, false))
+	Verify(t, patient(addresses(severalGateways(t, 1))...), which(slow, false))
 }
 
 // TestHoldfastSpread runs it against three gateways: consecutive requests of each
 // connection go to another one.
 func TestHoldfastSpread(t *testing.T) {
 	t.Parallel()
-	target := patient(addresses(newCluster(t, 3))...)
+	target := patient(addresses(severalGateways(t, 3))...)
 	target.Spread = SpreadRequest
 	Verify(t, target, which(slow, false))
 }
@@ -69,7 +79,7 @@ func TestHoldfastSpreadLeases(t *testing.T) {
 		t.Skip("it waits for leases")
 	}
 	t.Parallel()
-	target := patient(addresses(newCluster(t, 3, "--lease", "2s"))...)
+	target := patient(addresses(severalGateways(t, 3, "--lease", "2s"))...)
 	target.Spread, target.Slow = SpreadRequest, true
 	Verify(t, target, which(slow, true))
 }
@@ -78,7 +88,7 @@ func TestHoldfastSpreadLeases(t *testing.T) {
 // started again, after each 20 tests.
 func TestHoldfastChaos(t *testing.T) {
 	t.Parallel()
-	gateways := newCluster(t, 3)
+	gateways := severalGateways(t, 3)
 	target := patient(addresses(gateways)...)
 	target.Spread, target.ChaosEvery = SpreadConnection, 20
 	killed := 0
