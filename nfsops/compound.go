@@ -98,6 +98,9 @@ func (c *compound) run() error {
 	c.nops = int(n)
 	for c.index < c.nops && c.status == nfs4.OK {
 		c.status = c.step()
+		if c.status != nfs4.OK && c.gone == nil && !c.finished && !c.jumped {
+			c.refused()
+		}
 		if c.gone != nil {
 			if c.req != nil && !c.finished {
 				c.finished = true

@@ -146,16 +146,21 @@ func maybeStale(err error) bool {
 // elsewhere looks whether the request ran on another gateway, and loads the
 // file again. It returns nil if the transaction is worth another try.
 func (x *change) elsewhere(ctx context.Context, n *Node, f *file) error {
+	keys := []string{f.group}
 	if x.req != nil {
-		if err := x.req.verify(ctx); err != nil {
+		keys = append(keys, x.req.entry.key)
+	}
+	n.stats.loads.Add(1)
+	groups, err := n.store.Load(ctx, keys...)
+	if err != nil {
+		return storeError(fmt.Errorf("loading %q: %w", keys, err))
+	}
+	if len(groups) > 1 {
+		if err := x.req.verify(groups[1]); err != nil {
 			return err
 		}
 	}
-	g, err := n.load(ctx, f.group)
-	if err != nil {
-		return storeError(err)
-	}
-	return n.fill(f, g)
+	return n.fill(f, groups[0])
 }
 
 // try is one try of the transaction. The caller has the file's turn.

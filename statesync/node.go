@@ -221,6 +221,9 @@ func (n *Node) Identity() Identity { return n.identity }
 // Instance returns how often a gateway of this name has joined.
 func (n *Node) Instance() uint64 { return n.instance }
 
+// Shared says that other gateways write to the store, too.
+func (n *Node) Shared() bool { return n.cfg.Shared }
+
 // Lease returns lease_time.
 func (n *Node) Lease() time.Duration { return n.cfg.Lease }
 

@@ -192,7 +192,8 @@ func (n *Node) OpenOwnerTurn(ctx context.Context, req *Request, c ClientID, name
 // Fail notes the error result that encode appends to the reply: it advances
 // the owner's sequence. That is kept in memory only. If it is lost, the
 // operation runs again when it is sent again, which is as good since it
-// changed nothing, and a later sequence is believed.
+// changed nothing, and a later sequence is believed. Where other gateways could
+// run it, Refuse keeps them from that.
 //
 // If the request had begun to change files, Fail is also its Done, with the
 // same errors.

@@ -42,6 +42,7 @@ type Request struct {
 	ended     bool
 
 	intent *Intent  // of an earlier run, at Resume.Op
+	at     uint32   // Progress.Op of the last result that is in the store
 	begun  bool     // Begin succeeded, and nothing was said of the result yet
 	held   []string // keys of the names held in memory, in order
 	stored bool     // the store says too that they are this request's
@@ -120,6 +121,7 @@ func (r *Request) took(rec *rules.Slot) {
 	r.entry.wrote(rec)
 	if rec.Begun == nil {
 		r.intent = nil // it was of an operation that has its result now, not of what follows
+		r.at = rec.Progress.Op
 	}
 	if !r.changed {
 		r.changed = true
@@ -180,17 +182,10 @@ func (r *Request) unsaid(err error) error {
 	return err
 }
 
-// verify looks, where other gateways write to the store, whether the request
-// ran elsewhere already. It is asked before an error is believed that may come
-// from that.
-func (r *Request) verify(ctx context.Context) error {
-	if !r.n.cfg.Shared {
-		return nil
-	}
-	g, err := r.n.load(ctx, r.entry.key)
-	if err != nil {
-		return storeError(err)
-	}
+// verify looks, by the record as the store has it now, whether the request ran
+// elsewhere already. It is asked before an error is believed that may come from
+// that.
+func (r *Request) verify(g durable.Group) error {
 	r.entry.mu.Lock()
 	same := g.Version == r.entry.version
 	r.entry.mu.Unlock()
@@ -198,6 +193,52 @@ func (r *Request) verify(ctx context.Context) error {
 		return nil
 	}
 	return r.lost(g)
+}
+
+// Refuse commits that the request ends with the error that is encoded last,
+// although that changed nothing, where several gateways write to the store. It is
+// called before the reply leaves, for each request that could have changed
+// something: an old copy of it may still be under way at another gateway, and must
+// not take effect after the client was told that it was refused (G3).
+//
+// The errors are ErrDuplicate, ErrFenced, and what says that no copy can take
+// effect either: ErrBadSession, ErrResource, ErrServerFault.
+func (r *Request) Refuse(ctx context.Context) error {
+	if !r.n.cfg.Shared || r.entry == nil {
+		return nil
+	}
+	return r.unsaid(r.refuse(ctx))
+}
+
+func (r *Request) refuse(ctx context.Context) error {
+	n := r.n
+	for {
+		rec := r.record()
+		if r.at > 0 && r.at == rec.Progress.Op {
+			return nil // the commit that ended the operation said so
+		}
+		b := &durable.Batch{}
+		if err := r.add(b, rec); err != nil {
+			return err
+		}
+		ack, err := n.commit(ctx, b)
+		if err == nil {
+			if err = n.wait(ack); err == nil {
+				r.took(rec)
+				return nil
+			}
+		}
+		if c, ok := errors.AsType[*durable.Conflict](err); ok {
+			if err := r.conflict(c.Groups); err != nil {
+				return err
+			}
+			continue
+		}
+		if errors.Is(err, durable.ErrUnknown) {
+			r.entry.unknown()
+		}
+		return storeError(err)
+	}
 }
 
 // Finish ends the request. reply is COMPOUND4res; it is kept for replays if the

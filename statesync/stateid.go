@@ -37,12 +37,7 @@ func (n *Node) FreeStateid(ctx context.Context, req *Request, c ClientID, s nfs4
 	}
 	f, err := n.find(ctx, c, s.Other)
 	if err != nil {
-		if n.cfg.Shared && errors.Is(err, ErrBadStateid) {
-			if dup := req.verify(ctx); dup != nil {
-				return dup
-			}
-		}
-		return err
+		return err // Refuse finds out whether another gateway freed it
 	}
 	x := &change{file: f, owner: c, state: s, req: req, encode: encode}
 	x.decide = func(on *deciding) (*rules.Delta, error) { return on.state.FreeStateid(x.ref()) }

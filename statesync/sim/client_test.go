@@ -126,7 +126,7 @@ func (c *client) finished() bool {
 func (c *client) once() bool {
 	f := statesync.FileKey([]string{"f", "g"}[c.rng.IntN(2)])
 	o := c.open[f]
-	if c.rng.IntN(5) < 2 {
+	if c.rng.IntN(5) < c.w.plan.names {
 		return c.onNames()
 	}
 	if o == nil {
@@ -270,7 +270,7 @@ func (c *client) call(m *request) (answer, bool) {
 func (c *client) answered(m *request, a answer) {
 	switch m.op {
 	case nfs4.OpCreate, nfs4.OpRemove, nfs4.OpRename:
-		n := c.w.fs.effects(m)
+		n := c.w.fs.effects(m, a.status)
 		if (n == 1) != (a.status == nfs4.OK) {
 			c.w.violated(c.task, "G3: %s took effect %d times and was answered %v", m, n, a.status)
 		}
@@ -293,24 +293,19 @@ func (c *client) send(m *request) (answer, bool) {
 		}
 		task := fmt.Sprintf("%s.%d.%d", c.task, m.seq, attempt)
 		ctx, end := context.WithCancel(as(context.Background(), task))
-		if w.rule != late {
+		if !w.plan.late {
 			for _, old := range connections {
-				old() // a client has one connection at a time
+				old()
 			}
 		}
 		connections = append(connections, end)
 		replies := make(chan []byte, 2)
-		gateway := c.at
-		copies := 1
-		if c.rng.IntN(8) == 0 && w.rule == late {
-			copies = 2
-		}
-		for i := range copies {
-			name := task
-			if i > 0 {
-				name += "bis"
-			}
-			w.spawn(func() { w.deliver(as(ctx, name), name, gateway, m, replies) })
+		w.spawn(func() { w.deliver(ctx, task, c.at, m, replies) })
+		if w.plan.late && c.rng.IntN(8) == 0 {
+			// Through a balancer that gives up a gateway too early, and the client
+			// does not hear of it.
+			at, copied := c.rng.IntN(w.plan.gateways), task+"bis"
+			w.spawn(func() { w.deliver(as(ctx, copied), copied, at, m, make(chan []byte, 1)) })
 		}
 		t := time.NewTimer(time.Duration(50+c.rng.IntN(1200)) * time.Millisecond)
 		select {
@@ -334,23 +329,22 @@ func (c *client) send(m *request) (answer, bool) {
 
 // deliver brings a message to a gateway, and the answer back.
 func (w *world) deliver(ctx context.Context, task string, gateway int, m *request, replies chan<- []byte) {
-	if w.take(task, nil, message, fmt.Sprintf("%s sent to g%d", m, gateway)) != proceed {
+	if w.take(task, nil, message, w.line("%s sent to g%d", m, gateway)) != proceed {
 		return
+	}
+	if w.plan.late {
+		ctx = context.WithoutCancel(ctx) // what a client gave up waiting for still comes
 	}
 	w.mu.Lock()
 	g := w.gateways[gateway]
 	w.mu.Unlock()
-	if w.take(task, g, local, "arrives at "+g.process) != proceed {
+	if w.take(task, g, local, w.line("arrives at %s", g.process)) != proceed {
 		return
 	}
-	if ctx.Err() != nil && w.rule != late {
+	if ctx.Err() != nil {
 		return // the connection was closed
 	}
-	life := ctx
-	if w.rule == late {
-		life = context.WithoutCancel(ctx)
-	}
-	b, err := g.serve(life, m)
+	b, err := g.serve(ctx, m)
 	if err != nil {
 		return
 	}

@@ -1,14 +1,18 @@
 package sim
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
+	"holdfast/durable"
 	"holdfast/internal/nfs4"
 	"holdfast/statesync"
+	"holdfast/statesync/rules"
 )
 
 var (
@@ -24,6 +28,7 @@ type files struct {
 	names   map[string]uint64
 	next    uint64
 	made    map[effect]int
+	refused map[effect]bool // answered with an error
 	members []*gateway
 }
 
@@ -33,7 +38,9 @@ type effect struct {
 	seq    uint32
 }
 
-func newFiles() *files { return &files{names: map[string]uint64{}, made: map[effect]int{}} }
+func newFiles() *files {
+	return &files{names: map[string]uint64{}, made: map[effect]int{}, refused: map[effect]bool{}}
+}
 
 func (f *files) add(g *gateway) {
 	f.mu.Lock()
@@ -75,6 +82,27 @@ func (f *files) evidence(m *request) ([]byte, error) {
 		return nil, errExist
 	}
 	return binary.BigEndian.AppendUint64(nil, id), nil
+}
+
+// begins looks at a commit that has just been taken: if an operation is begun by
+// it, what it says about the names must be true, or nobody can tell later
+// whether it took place.
+func (w *world) begins(task string, b *durable.Batch) {
+	holds := slices.ContainsFunc(b.Checks, func(x durable.Check) bool { return strings.HasPrefix(x.Key, "name/") })
+	for _, x := range b.Writes {
+		if !holds || x.Value == nil || !strings.HasPrefix(x.Key, "slot/") {
+			continue
+		}
+		rec, err := rules.DecodeSlot(x.Value)
+		if err != nil || rec.Begun == nil || rec.Begun.Settled {
+			continue
+		}
+		in := rec.Begun
+		now, err := w.fs.evidence(&request{op: in.Op, name: in.Names[0].Name, target: in.Names[len(in.Names)-1].Name})
+		if err != nil || !bytes.Equal(now, in.Evidence) {
+			w.violated(task, "G3: %s of %q is begun with evidence that is not true any more: %v", in.Op, in.Names[0].Name, err)
+		}
+	}
 }
 
 func (f *files) resolve(in *statesync.Intent) (statesync.Outcome, error) {
@@ -123,6 +151,9 @@ func (f *files) do(g *gateway, m *request) error {
 		f.names[m.target] = id
 	}
 	w.note(g.process, "EFFECT of %s", m)
+	if f.refused[effect{m.c.index, m.seq}] {
+		w.violated(g.process, "G3: %s takes effect after it was refused", m)
+	}
 	e := effect{m.c.index, m.seq}
 	f.made[e]++
 	if f.made[e] > 1 {
@@ -131,9 +162,11 @@ func (f *files) do(g *gateway, m *request) error {
 	return nil
 }
 
-func (f *files) effects(m *request) int {
+// effects returns how often a request took effect that is answered now.
+func (f *files) effects(m *request, status nfs4.Status) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.refused[effect{m.c.index, m.seq}] = status != nfs4.OK
 	return f.made[effect{m.c.index, m.seq}]
 }
 

@@ -180,8 +180,9 @@ func (l *link) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, error
 		return nil, err
 	}
 	dead := l.g.w.declaredDead(l.g)
-	ack, err := l.g.w.store.Commit(context.Background(), l.g.w.rule.batch(b))
+	ack, err := l.g.w.store.Commit(context.Background(), l.g.w.rule.batch(l.g.w.store, b))
 	if err == nil {
+		l.g.w.begins(taskOf(ctx), b)
 		if dead {
 			l.g.w.violated(taskOf(ctx), "G6: the store takes a commit of %s, which was declared dead: %s", l.g.process, kinds(b))
 		}
@@ -314,8 +315,11 @@ func (g *gateway) serve(ctx context.Context, m *request) ([]byte, error) {
 	switch {
 	case errors.Is(err, statesync.ErrDelay):
 		return []byte{}, nil // SEQUENCE answers DELAY
+	case err != nil && g.status(err) == nfs4.OK:
+		return nil, errGone
 	case err != nil:
-		return g.failed(c, nil, err)
+		c.conclude(g.status(err), nfs4.Stateid{})
+		return c.reply, nil
 	}
 	for {
 		if req.Replay != nil {
@@ -330,60 +334,64 @@ func (g *gateway) serve(ctx context.Context, m *request) ([]byte, error) {
 			return nil, errGone
 		}
 		err := g.operate(ctx, req, c, m)
-		if errors.Is(err, statesync.ErrDuplicate) {
-			if req.Replay == nil && req.Resume == nil {
-				req.Abort()
-				return nil, errGone
+		if err != nil && g.status(err) != nfs4.OK {
+			c.conclude(g.status(err), nfs4.Stateid{})
+			if err = nil; w.rule != ruleRefusal {
+				err = req.Refuse(ctx)
 			}
-			continue
+			if g.status(err) != nfs4.OK && !errors.Is(err, statesync.ErrDuplicate) {
+				err = nil // nobody else can do it either
+			}
 		}
-		if err != nil {
-			return g.failed(c, req, err)
+		switch {
+		case errors.Is(err, statesync.ErrDuplicate) && (req.Replay != nil || req.Resume != nil):
+			c.Rewind(0)
+			continue
+		case err != nil:
+			req.Abort()
+			return nil, errGone
 		}
 		req.Finish(c.reply)
 		return c.reply, nil
 	}
 }
 
-// failed turns an error into a reply.
-func (g *gateway) failed(c *compound, req *statesync.Request, err error) ([]byte, error) {
+// status is that of an operation's error, OK if it is one after which there is
+// no answer.
+func (g *gateway) status(err error) nfs4.Status {
 	var denied *statesync.LockDenied
-	status := nfs4.ErrServerFault
 	switch {
-	case errors.Is(err, statesync.ErrFenced), errors.Is(err, context.Canceled), errors.Is(err, durable.ErrClosed), errors.Is(err, errGone):
-		if req != nil {
-			req.Abort()
-		}
-		return nil, errGone
+	case err == nil, errors.Is(err, statesync.ErrFenced), errors.Is(err, context.Canceled), errors.Is(err, durable.ErrClosed),
+		errors.Is(err, errGone), errors.Is(err, statesync.ErrDuplicate):
+		return nfs4.OK
 	case errors.As(err, &denied):
-		status = nfs4.ErrDenied
-	case errors.Is(err, statesync.ErrShareDenied):
-		status = nfs4.ErrShareDenied
-	case errors.Is(err, statesync.ErrDelay), errors.Is(err, context.DeadlineExceeded),
-		errors.Is(err, durable.ErrUnavailable), errors.Is(err, durable.ErrUnknown):
-		status = nfs4.ErrDelay
-	case errors.Is(err, errExist):
-		status = nfs4.ErrExist
-	case errors.Is(err, errNoEnt):
-		status = nfs4.ErrNoEnt
-	case errors.Is(err, statesync.ErrBadStateid):
-		status = nfs4.ErrBadStateid
-	case errors.Is(err, statesync.ErrOldStateid):
-		status = nfs4.ErrOldStateid
-	case errors.Is(err, statesync.ErrBadSession):
-		status = nfs4.ErrBadSession
-	case errors.Is(err, statesync.ErrSeqMisordered):
-		status = nfs4.ErrSeqMisordered
-	case errors.Is(err, statesync.ErrSeqFalseRetry):
-		status = nfs4.ErrSeqFalseRetry
-	default:
-		g.w.note(g.process, "fault: %v", err)
+		return nfs4.ErrDenied
 	}
-	c.conclude(status, nfs4.Stateid{})
-	if req != nil {
-		req.Finish(c.reply)
+	for _, s := range statuses {
+		if errors.Is(err, s.err) {
+			return s.status
+		}
 	}
-	return c.reply, nil
+	g.w.note(g.process, "fault: %v", err)
+	return nfs4.ErrServerFault
+}
+
+var statuses = []struct {
+	err    error
+	status nfs4.Status
+}{
+	{statesync.ErrShareDenied, nfs4.ErrShareDenied},
+	{statesync.ErrDelay, nfs4.ErrDelay},
+	{context.DeadlineExceeded, nfs4.ErrDelay},
+	{durable.ErrUnavailable, nfs4.ErrDelay},
+	{durable.ErrUnknown, nfs4.ErrDelay},
+	{errExist, nfs4.ErrExist},
+	{errNoEnt, nfs4.ErrNoEnt},
+	{statesync.ErrBadStateid, nfs4.ErrBadStateid},
+	{statesync.ErrOldStateid, nfs4.ErrOldStateid},
+	{statesync.ErrBadSession, nfs4.ErrBadSession},
+	{statesync.ErrSeqMisordered, nfs4.ErrSeqMisordered},
+	{statesync.ErrSeqFalseRetry, nfs4.ErrSeqFalseRetry},
 }
 
 // operate runs the request's operation.

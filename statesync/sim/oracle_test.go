@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"holdfast/durable"
@@ -22,17 +23,20 @@ const (
 	rulePromise       // whoever is asked vouches, and does not remember it
 	ruleJoiner        // who joined late does not wait until the store-outage is over
 	ruleLifeline      // a process that hangs counts as one that has ended
-	late              // requests of a closed connection still run
+	ruleEvidence      // a name is held although somebody had it since the evidence was taken
+	ruleRefusal       // a refusal is told and not recorded
 )
 
 // batch is what reaches the store of a batch.
-func (r rule) batch(b *durable.Batch) *durable.Batch {
+func (r rule) batch(store durable.Store, b *durable.Batch) *durable.Batch {
 	var prefix string
 	switch r {
 	case ruleVersion:
 		prefix = "file/"
 	case ruleFence:
 		prefix = "gateway/"
+	case ruleEvidence:
+		return blind(store, b)
 	default:
 		return b
 	}
@@ -62,6 +66,23 @@ func naming(record durable.Group, g *gateway) durable.Group {
 	w.Uint64(g.instance)
 	record.Parts = []durable.Part{{Value: w.Bytes()}}
 	return record
+}
+
+// blind makes a batch hold names at any version at which they are free.
+func blind(store durable.Store, b *durable.Batch) *durable.Batch {
+	c := *b
+	c.Checks = nil
+	for _, x := range b.Checks {
+		if strings.HasPrefix(x.Key, "name/") {
+			if groups, err := store.Load(context.Background(), x.Key); err == nil && len(groups[0].Parts) == 0 {
+				x.Version = groups[0].Version
+			}
+		}
+		if x.Key != "forgotten" {
+			c.Checks = append(c.Checks, x)
+		}
+	}
+	return &c
 }
 
 // beyond is the context of those who look at the simulation from outside.

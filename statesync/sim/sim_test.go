@@ -187,6 +187,8 @@ func TestBrokenRules(t *testing.T) {
 		{"a gateway that vouches for another one and declares it dead", rulePromise, []string{"G6"}},
 		{"a gateway that joined late and does not wait until the store-outage is over", ruleJoiner, []string{"G6"}},
 		{"a process that hangs and counts as one that has ended", ruleLifeline, []string{"G6"}},
+		{"evidence that is older than the last holder of the name", ruleEvidence, []string{"G1", "G3"}},
+		{"a refusal that is not recorded", ruleRefusal, []string{"G3"}},
 	} {
 		t.Run(b.name, func(t *testing.T) {
 			var found atomic.Pointer[string]

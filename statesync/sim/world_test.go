@@ -30,6 +30,7 @@ type step struct {
 	g     *gateway // on which gateway, nil for the network and clients
 	kind  stepKind
 	until time.Time // not before
+	held  bool      // it was held up already
 	turn  chan verdict
 }
 
@@ -50,6 +51,8 @@ type plan struct {
 	lease, outage          time.Duration // of gateways
 	peers                  bool          // there is a channel between the gateways
 	lifelines              bool
+	names                  int  // so many of 5 things that clients do are about names
+	late                   bool // a request whose connection was closed still runs
 }
 
 // A world is one run.
@@ -89,7 +92,7 @@ func newWorld(seed uint64, broken rule, trace bool) *world {
 	}
 	w.plan = plan{
 		gateways: 2 + rng.IntN(2), clients: 2 + rng.IntN(2), ops: 4 + rng.IntN(6), faults: rng.IntN(5),
-		hook: rng.IntN(2) == 0, lease: time.Second,
+		hook: rng.IntN(2) == 0, late: rng.IntN(2) == 0, names: 2 + 2*rng.IntN(2), lease: time.Second,
 	}
 	w.plan.outage, w.plan.peers, w.plan.lifelines = w.plan.lease, rng.IntN(4) > 0, rng.IntN(2) == 0
 	if w.plan.peers && rng.IntN(2) == 0 {
@@ -114,6 +117,14 @@ func (w *world) noteLocked(who, line string) {
 	if w.trace {
 		w.log = append(w.log, fmt.Sprintf("%10.3f ms  %-10s %s", float64(time.Since(w.start).Microseconds())/1000, who, line))
 	}
+}
+
+// line is Sprintf if somebody will read it.
+func (w *world) line(format string, args ...any) string {
+	if !w.trace {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
 }
 
 // violated notes that a guarantee does not hold.
@@ -179,6 +190,9 @@ func (w *world) run(done func() bool) {
 			t.Stop()
 			continue
 		}
+		if w.holdUp(s) {
+			continue
+		}
 		w.steps++
 		v := w.judge(s)
 		if w.trace {
@@ -232,6 +246,30 @@ func (w *world) choose() (*step, time.Duration) {
 	i := slices.Index(w.parked, s)
 	w.parked = slices.Delete(w.parked, i, i+1)
 	return s, 0
+}
+
+// holdUp makes a step wait now and then, so that many others come before it. It
+// is the longest for messages of clients that do not know what still comes.
+func (w *world) holdUp(s *step) bool {
+	if s.held || s.kind == local || w.calm {
+		return false
+	}
+	s.held = true
+	long := 0
+	switch {
+	case s.kind != message && w.rng.IntN(16) == 0:
+		long = w.rng.IntN(60)
+	case s.kind == message && w.plan.late && w.rng.IntN(6) == 0:
+		long = w.rng.IntN(900)
+	}
+	if long == 0 {
+		return false
+	}
+	s.until = time.Now().Add(time.Duration(long) * time.Millisecond)
+	w.mu.Lock()
+	w.parked = append(w.parked, s)
+	w.mu.Unlock()
+	return true
 }
 
 // judge says what becomes of a step.
