@@ -3,6 +3,7 @@ package statesync
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"holdfast/durable"
@@ -38,30 +39,47 @@ type entry struct {
 	version uint64
 	rec     *rules.Slot // the store's record, perhaps of an earlier request
 
-	// busy says that a request runs, or that the record is being loaded; wake, if
-	// somebody waits for the end of it, is closed then.
+	// busy says that a request runs, or that the record is being loaded. waiters
+	// are those who wait for the end of it, in the order in which they came.
 	busy    bool
 	running *Request
-	wake    chan struct{}
+	waiters []chan struct{}
 }
 
-// waiting returns the channel that is closed at the end of what is busy. e.mu
-// is held.
-func (e *entry) waiting() <-chan struct{} {
-	if e.wake == nil {
-		e.wake = make(chan struct{})
+// await waits for the end of what is busy. e.mu is held on entry and return, not
+// meanwhile. Who returns without making the entry busy again must call next.
+func (e *entry) await(ctx context.Context) error {
+	turn := make(chan struct{})
+	e.waiters = append(e.waiters, turn)
+	e.mu.Unlock()
+	var err error
+	select {
+	case <-turn:
+	case <-ctx.Done():
+		err = ctx.Err()
 	}
-	return e.wake
+	e.mu.Lock()
+	if err != nil {
+		e.waiters = slices.DeleteFunc(e.waiters, func(w chan struct{}) bool { return w == turn })
+	}
+	return err
+}
+
+// next lets the first go on who waits, if nothing is busy: one at a time, in their
+// order, since only one can run. e.mu is held.
+func (e *entry) next() {
+	if e.busy || len(e.waiters) == 0 {
+		return
+	}
+	close(e.waiters[0])
+	e.waiters = slices.Delete(e.waiters, 0, 1)
 }
 
 // idle ends what was busy. e.mu is held.
 func (e *entry) idle() {
 	e.busy = false
 	e.running = nil
-	if e.wake != nil {
-		close(e.wake)
-		e.wake = nil
-	}
+	e.next()
 }
 
 // take makes the entry's record that of a group in the store. e.mu is held. A
@@ -103,7 +121,7 @@ func (n *Node) ensure(ctx context.Context, e *entry) (bool, error) {
 	e.mu.Unlock()
 	g, err := n.load(ctx, e.key)
 	e.mu.Lock()
-	e.idle()
+	e.busy = false // the caller goes on with it, or says that it is the next one's turn
 	if err != nil {
 		return false, storeError(err)
 	}
@@ -115,34 +133,28 @@ func (n *Node) ensure(ctx context.Context, e *entry) (bool, error) {
 // on.
 func (n *Node) admit(ctx context.Context, e *entry, r *Request) error {
 	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer e.next()
 	for {
 		if e.busy {
 			if e.running != nil {
 				if err := e.beside(r); err != nil {
-					e.mu.Unlock()
 					return err
 				}
 			}
-			wake := e.waiting()
-			e.mu.Unlock()
-			select {
-			case <-wake:
-			case <-ctx.Done():
-				return ctx.Err()
+			if err := e.await(ctx); err != nil {
+				return err
 			}
-			e.mu.Lock()
 			continue
 		}
 		ok, err := n.ensure(ctx, e)
 		if err != nil {
-			e.mu.Unlock()
 			return err
 		}
 		if ok {
 			break
 		}
 	}
-	defer e.mu.Unlock()
 	return n.classify(e, r)
 }
 
