@@ -8,8 +8,8 @@ export HOLDFAST_NO_SKIP = 1
 endif
 endif
 
-# All but the tests that boot kernels: those run a program, in which the race detector of the test sees nothing.
-PACKAGES = $(shell $(GO) list ./... | grep -v -e /conformance/kernel -e /conformance/cluster)
+# All but the tests that only run a program, in which the race detector of the test sees nothing.
+PACKAGES = $(shell $(GO) list ./... | grep -v -e /conformance/kernel -e /conformance/cluster -e /conformance/mutants -e /conformance/peers)
 
 FUZZTIME ?= 10m
 KILLS ?= 50
@@ -17,7 +17,7 @@ FAULTS ?= 500
 ROUNDS ?= 100000
 LOCKS ?= 1000000
 
-.PHONY: build deps test conformance soak fuzz bench lint
+.PHONY: build deps test conformance mutants conformance-peers soak fuzz bench lint
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast
@@ -30,12 +30,21 @@ test: deps
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m $(PACKAGES)
 	$(GO) test -timeout 20m ./statesync/sim
+	$(GO) test -run 'TestParse|TestDescribed|TestCompose|TestApply' ./conformance/mutants
 	$(GO) test -count=1 -p 1 -parallel 3 -timeout 20m ./conformance/kernel/... ./conformance/cluster/...
 
 # The whole suite against a gateway on Redis, three gateways with requests spread over them, and three of which one is killed every
 # 20 tests.
 conformance: deps
 	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -p 1 -timeout 2h -v -run 'TestHoldfast' ./conformance/suite
+
+# Deliberate faults in the server: which test of the conformance suite notices each.
+mutants:
+	$(GO) test -count=1 -parallel 4 -timeout 1h -v ./conformance/mutants
+
+# The conformance suite against Linux' own server and NFS-Ganesha.
+conformance-peers: deps
+	$(GO) test -count=1 -timeout 2h -v ./conformance/peers
 
 # Kills of a gateway under each load and minor version, KILLS in a row. Of several gateways: FAULTS of all kinds under load, and as many
 # whose stalls are measured; ROUNDS of clients that race for names; takeovers with LOCKS locks held.

@@ -7,7 +7,7 @@ set -eu
 # Servers to store in, to balance with and to compare with; the Linux client
 # (user-mode Linux and the tools around it); the programs that work on its mounts.
 packages="
-	redis-server nats-server haproxy nfs-ganesha nfs-ganesha-vfs
+	redis-server nats-server haproxy nfs-ganesha nfs-ganesha-vfs nfs-kernel-server
 	user-mode-linux nfs-common iproute2 iputils-ping kmod util-linux gcc libc6-dev
 	acl attr nfs4-acl-tools fio sqlite3 rsync git perl e2fsprogs btrfs-progs quota tar
 "

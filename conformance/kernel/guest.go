@@ -22,6 +22,7 @@ type Guest struct {
 
 	lab     *Lab
 	tap     string
+	disk    string // host path of its ubda, or ""
 	cmd     *exec.Cmd
 	console string   // host path of what the kernel printed
 	control *os.File // towards the guest; one Write per line
@@ -40,13 +41,20 @@ func (l *Lab) Boot(tb testing.TB, names ...string) []*Guest {
 	tb.Helper()
 	guests := make([]*Guest, len(names))
 	for i, name := range names {
-		g, err := l.boot(name)
+		g, err := l.boot(name, "")
 		if err != nil {
 			tb.Fatalf("boot guest %s: %v", name, err)
 		}
 		tb.Cleanup(g.Halt)
 		guests[i] = g
 	}
+	l.await(tb, guests)
+	return guests
+}
+
+// await returns when the guests take jobs.
+func (l *Lab) await(tb testing.TB, guests []*Guest) {
+	tb.Helper()
 	limit := time.After(l.Limit)
 	for _, g := range guests {
 		select {
@@ -57,10 +65,9 @@ func (l *Lab) Boot(tb testing.TB, names ...string) []*Guest {
 			tb.Fatalf("guest %s did not boot:\n%s", g.Name, g.Console())
 		}
 	}
-	return guests
 }
 
-func (l *Lab) boot(name string) (*Guest, error) {
+func (l *Lab) boot(name, disk string) (*Guest, error) {
 	l.mu.Lock()
 	host := firstGuest + l.guests
 	l.guests++
@@ -70,7 +77,7 @@ func (l *Lab) boot(name string) (*Guest, error) {
 	}
 	g := &Guest{
 		Name: name, Addr: addr4(host), Addr6: addr6(host),
-		lab: l, tap: "tap" + strconv.Itoa(host), console: filepath.Join(l.Dir, "console."+name),
+		lab: l, tap: "tap" + strconv.Itoa(host), disk: disk, console: filepath.Join(l.Dir, "console."+name),
 		up: make(chan struct{}), dumped: make(chan struct{}, 1), gone: make(chan struct{}),
 		jobs: map[string]*Job{},
 	}
@@ -107,6 +114,9 @@ func (g *Guest) start() error {
 		"vec0:transport=tap,ifname="+g.tap+",depth=128,gro=1",
 		"hf.name="+g.Name, "hf.ip="+g.Addr.String(), "hf.ip6="+g.Addr6.String(), "hf.lab="+g.lab.Dir,
 		"hf.path="+g.lab.Dir+"/bin:/usr/local/go/bin")
+	if g.disk != "" {
+		cmd.Args = append(cmd.Args, "ubd0="+g.disk)
+	}
 	cmd.Stdout, cmd.Stderr = console, console
 	cmd.ExtraFiles = []*os.File{toGuest, fromGuest}
 	cmd.Dir = g.lab.Dir

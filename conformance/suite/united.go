@@ -12,6 +12,7 @@ func unitedTests() []Test {
 		{Code: "UNITE1", minors: all, RFC: "RFC 8881 §9.10, §18.16.3", Says: "a second OPEN of an owner unites deny as well as access", run: uniteDeny},
 		{Code: "UNITE2", minors: v12, RFC: "RFC 8881 §18.50.3", Says: "a client ID without a session that has a file open is NFS4ERR_CLIENTID_BUSY", run: uniteBusy},
 		{Code: "UNITE3", minors: v12, RFC: "RFC 8881 §18.35.3", Flags: extra, Says: "the reply to an update says that the client ID is confirmed", run: uniteUpdate},
+		{Code: "UNITE4", minors: all, RFC: "RFC 7530 §9.5, RFC 8881 §8.3", Flags: slow, Says: "a client that renews its lease keeps its lock from others beyond the lease time", run: uniteRenewal},
 	}
 }
 
@@ -46,4 +47,19 @@ func uniteUpdate(e *Env) {
 	if u := e.exchange(c, a); u.Flags&nfs4.ExchgConfirmedR == 0 {
 		e.Errorf("%+v", u)
 	}
+}
+
+// uniteRenewal is about a client that does nothing but bare SEQUENCEs, or
+// RENEWs: whoever wants its lock learns whether that was enough.
+func uniteRenewal(e *Env) {
+	c := e.Client()
+	f := e.File(c, e.Dir(), "f", "")
+	l := f.Locks(client.NewOwner())
+	e.Must(l.Lock(nfs4.WriteLT, 0, 10))
+	e.pass(2.2, e.renewal(c))
+	other := e.NewClient(nil)
+	p := e.Do(other, client.PutFH(f.FH), client.LockT(nfs4.WriteLT, 0, 10, client.Owner{ClientID: other.ClientID, Name: "o"}))
+	e.Expect(p, is(nfs4.ErrDenied))
+	e.Must(l.Unlock(0, 10))
+	e.Must(f.Close())
 }
