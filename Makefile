@@ -15,6 +15,7 @@ FUZZTIME ?= 10m
 KILLS ?= 50
 FAULTS ?= 500
 ROUNDS ?= 100000
+OPERATIONS ?= 100000
 LOCKS ?= 1000000
 
 .PHONY: build deps test conformance mutants conformance-peers soak fuzz bench lint
@@ -47,12 +48,12 @@ conformance-peers: deps
 	$(GO) test -count=1 -timeout 2h -v ./conformance/peers
 
 # Kills of a gateway under each load and minor version, KILLS in a row. Of several gateways: FAULTS of all kinds under load, and as many
-# whose stalls are measured; ROUNDS of clients that race for names; takeovers with LOCKS locks held.
+# whose stalls are measured; ROUNDS of clients that race for names; OPERATIONS whose results one server could have given; takeovers with LOCKS locks held.
 soak: deps
 	HOLDFAST_SIM_SEEDS=1000000 $(GO) test -count=1 -parallel 3 -timeout 5h -v -run TestSeeds ./statesync/sim
 	HOLDFAST_KILLS=$(KILLS) HOLDFAST_FAULTS=$(FAULTS) HOLDFAST_STALLS=$(FAULTS) HOLDFAST_GATEWAY_LEASE=5s HOLDFAST_NATS_GONE=1m \
-		HOLDFAST_ROUNDS=$(ROUNDS) HOLDFAST_LOCKS=$(LOCKS) \
-		$(GO) test -count=1 -parallel 3 -timeout 8h -v -p 1 -run 'Kill|Soak|Faults|Stalls|Mutex|Takeover' ./conformance/...
+		HOLDFAST_ROUNDS=$(ROUNDS) HOLDFAST_LOCKS=$(LOCKS) HOLDFAST_OPERATIONS=$(OPERATIONS) \
+		$(GO) test -count=1 -parallel 3 -timeout 8h -v -p 1 -run 'Kill|Soak|Faults|Stalls|Mutex|Takeover|Linear' ./conformance/...
 
 # Each fuzz target of each package for FUZZTIME.
 fuzz:

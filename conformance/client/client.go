@@ -36,6 +36,9 @@ type Config struct {
 	NoReclaimComplete bool
 	// CallbackServer is where an NFSv4.0 server may call back; nil is nowhere.
 	CallbackServer *CallbackServer
+	// Via, if not nil, sends what Compound is given, instead of the client's
+	// connection.
+	Via func(ops ...Op) (*Reply, error)
 }
 
 // TCP returns a Dial function for an address.
@@ -252,6 +255,9 @@ func (c *Client) NewSession(seq uint32) (*Session, error) {
 
 // Compound sends the operations, behind a SEQUENCE from NFSv4.1 on.
 func (c *Client) Compound(ops ...Op) (*Reply, error) {
+	if c.Config.Via != nil {
+		return c.Config.Via(ops...)
+	}
 	if c.Session != nil {
 		return c.Session.Compound(ops...)
 	}

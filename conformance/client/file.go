@@ -109,15 +109,20 @@ func (f *OpenFile) Close() error {
 	return err
 }
 
-// Downgrade reduces access and deny.
-func (f *OpenFile) Downgrade(access, deny uint32) error {
+// DowngradeReply reduces access and deny.
+func (f *OpenFile) DowngradeReply(access, deny uint32) (*Reply, error) {
 	p, err := f.c.Compound(PutFH(f.FH), OpenDowngrade(f.Stateid, f.Owner.Seqid, access, deny))
 	f.Owner.counted(p, nfs4.OpOpenDowngrade)
-	if p, err = Check(p, err); err != nil {
-		return err
+	if r := Get[OpenDowngradeRes](p); r != nil {
+		f.Stateid = r.Stateid
 	}
-	f.Stateid = Get[OpenDowngradeRes](p).Stateid
-	return nil
+	return p, err
+}
+
+// Downgrade reduces access and deny.
+func (f *OpenFile) Downgrade(access, deny uint32) error {
+	_, err := Check(f.DowngradeReply(access, deny))
+	return err
 }
 
 // Read reads up to count bytes.
@@ -177,21 +182,31 @@ func (l *Locks) Lock(typ uint32, offset, length uint64) error {
 	return err
 }
 
-// Unlock unlocks a range.
-func (l *Locks) Unlock(offset, length uint64) error {
+// UnlockReply unlocks a range.
+func (l *Locks) UnlockReply(offset, length uint64) (*Reply, error) {
 	p, err := l.file.c.Compound(PutFH(l.file.FH), LockU(nfs4.WriteLT, l.Owner.Seqid, l.Stateid, offset, length))
 	l.Owner.counted(p, nfs4.OpLockU)
-	if p, err = Check(p, err); err != nil {
-		return err
+	if r := Get[LockURes](p); r != nil {
+		l.Stateid = r.Stateid
 	}
-	l.Stateid = Get[LockURes](p).Stateid
-	return nil
+	return p, err
+}
+
+// Unlock unlocks a range.
+func (l *Locks) Unlock(offset, length uint64) error {
+	_, err := Check(l.UnlockReply(offset, length))
+	return err
+}
+
+// TestReply asks whether a range could be locked.
+func (l *Locks) TestReply(typ uint32, offset, length uint64) (*Reply, error) {
+	return l.file.c.Compound(PutFH(l.file.FH), LockT(typ, offset, length, Owner{l.file.c.ClientID, l.Owner.Name}))
 }
 
 // Test asks whether a range could be locked; the conflicting lock is nil if so.
 func (l *Locks) Test(typ uint32, offset, length uint64) (*DeniedRes, error) {
-	p, err := l.file.c.Compound(PutFH(l.file.FH), LockT(typ, offset, length, Owner{l.file.c.ClientID, l.Owner.Name}))
-	if p, err = Check(p, err); err != nil && Get[DeniedRes](p) == nil {
+	p, err := Check(l.TestReply(typ, offset, length))
+	if err != nil && Get[DeniedRes](p) == nil {
 		return nil, err
 	}
 	return Get[DeniedRes](p), nil

@@ -29,8 +29,9 @@ type Config struct {
 	// that hangs. Default 2 s.
 	Patience time.Duration
 
-	NoPeers bool     // without NATS
-	Args    []string // further flags of all gateways
+	NoPeers  bool     // without NATS
+	Sentinel bool     // three Redis servers instead of one, watched by Sentinel
+	Args     []string // further flags of all gateways
 }
 
 // Cluster is a running cluster. Its methods are for one goroutine at a time.
@@ -40,7 +41,8 @@ type Cluster struct {
 	Addr     netip.Addr // the balancer's: what clients mount
 	Second   netip.Addr // another of the balancer's, for trunking
 	Store    *kernel.Process
-	Peers    *kernel.Process // NATS; nil with Config.NoPeers
+	Stores   []*kernel.Process // all Redis servers, with Config.Sentinel
+	Peers    *kernel.Process   // NATS; nil with Config.NoPeers
 	Balancer *kernel.Process
 	Gateways []*Gateway
 	Config   Config
@@ -95,7 +97,11 @@ func New(tb testing.TB, cfg Config) *Cluster {
 	}
 	balancer, store := lab.Host(tb, "balancer"), lab.Host(tb, "store")
 	c.Addr, c.Second = balancer.Front, balancer.AddFront(tb)
-	c.startStore(tb, store)
+	if cfg.Sentinel {
+		c.startSentinel(tb, store)
+	} else {
+		c.startStore(tb, store)
+	}
 	if !cfg.NoPeers {
 		c.startPeers(tb, lab.Host(tb, "peers"))
 	}
@@ -178,7 +184,7 @@ func (c *Cluster) newGateway(tb testing.TB, i int) *Gateway {
 	g := &Gateway{Addr: h.Front, State: filepath.Join(c.Lab.Dir, "state-"+name), c: c}
 	argv := []string{
 		c.Config.Binary, "serve", c.Dir, "--name", name,
-		"--store", fmt.Sprintf("redis://%s:%d", c.Store.Host.Back, storePort),
+		"--store", c.storeURL(),
 		"--listen", netip.AddrPortFrom(h.Front, nfsPort).String(),
 		"--metrics", netip.AddrPortFrom(h.Front, readyPort).String(),
 		"--state", g.State, "--no-root-squash",
@@ -261,9 +267,15 @@ func root(tb testing.TB) string {
 // Status is what "holdfast status" prints of the gateway.
 func (g *Gateway) Status(tb testing.TB) string {
 	tb.Helper()
-	out, err := g.Host.Command(g.c.Config.Binary, "status", "--state", g.State).CombinedOutput()
+	return g.Admin(tb, "status")
+}
+
+// Admin runs a command of the program against the running gateway, and returns what it prints.
+func (g *Gateway) Admin(tb testing.TB, command string, args ...string) string {
+	tb.Helper()
+	out, err := g.Host.Command(g.c.Config.Binary, append([]string{command, "--state", g.State}, args...)...).CombinedOutput()
 	if err != nil {
-		tb.Fatalf("status of gateway %s: %v\n%s", g.Name, err, out)
+		tb.Fatalf("%s at gateway %s: %v\n%s", command, g.Name, err, out)
 	}
 	return string(out)
 }

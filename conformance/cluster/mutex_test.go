@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -11,97 +12,126 @@ import (
 	"holdfast/internal/nfs4"
 )
 
-// attempt is one way to make a name so that only one of those who try can succeed. root is where it happens.
+// A racer is a client that races for names.
+type racer struct {
+	*cluster.Rover
+	owner *client.StateOwner // opens what it makes
+}
+
+func (r *racer) do(ops ...client.Op) (nfs4.Status, error) {
+	p, err := r.Do(ops...)
+	if err != nil {
+		return 0, err
+	}
+	return p.Status, nil
+}
+
+// attempt is one way to make a name so that only one of those who try can succeed.
 type attempt struct {
 	name string
-	// prepare is done before the others try, by each player under a name of its own.
-	prepare func(r *cluster.Rover, dir client.FH, mine string) error
-	try     func(r *cluster.Rover, dir client.FH, mine, prize string) (nfs4.Status, error)
+	// prepare is done before the others try, by each racer under a name of its own.
+	prepare func(r *racer, dir client.FH, mine string) error
+	try     func(r *racer, dir client.FH, mine, prize string) (nfs4.Status, error)
 	lost    nfs4.Status // what the losers are told
 }
 
-func attempts() []attempt {
-	do := func(r *cluster.Rover, ops ...client.Op) (nfs4.Status, error) {
-		p, err := r.Do(ops...)
-		if err != nil {
-			return 0, err
-		}
-		return p.Status, nil
-	}
-	file := func(r *cluster.Rover, dir client.FH, mine string) error {
+var attempts = []attempt{
+	{"mkdir", nil, func(r *racer, dir client.FH, _, prize string) (nfs4.Status, error) {
+		return r.do(client.PutFH(dir), client.Mkdir(prize))
+	}, nfs4.ErrExist},
+	{"exclusive create", nil, create, nfs4.ErrExist},
+	{"link", func(r *racer, dir client.FH, mine string) error {
 		_, err := r.Must(client.PutFH(dir), client.Symlink(mine, "anything"))
 		return err
-	}
-	return []attempt{
-		{"mkdir", nil, func(r *cluster.Rover, dir client.FH, _, prize string) (nfs4.Status, error) {
-			return do(r, client.PutFH(dir), client.Mkdir(prize))
-		}, nfs4.ErrExist},
-		{"link", file, func(r *cluster.Rover, dir client.FH, mine, prize string) (nfs4.Status, error) {
-			return do(r, client.PutFH(dir), client.Lookup(mine), client.SaveFH(), client.PutFH(dir), client.Link(prize))
-		}, nfs4.ErrExist},
-		// All rename the same name away: only one finds it.
-		{"rename", nil, func(r *cluster.Rover, dir client.FH, mine, prize string) (nfs4.Status, error) {
-			return do(r, client.PutFH(dir), client.SaveFH(), client.PutFH(dir), client.Rename("source-"+prize, mine))
-		}, nfs4.ErrNoEnt},
-		{"remove", nil, func(r *cluster.Rover, dir client.FH, _, prize string) (nfs4.Status, error) {
-			return do(r, client.PutFH(dir), client.Remove("source-"+prize))
-		}, nfs4.ErrNoEnt},
-	}
+	}, func(r *racer, dir client.FH, mine, prize string) (nfs4.Status, error) {
+		return r.do(client.PutFH(dir), client.Lookup(mine), client.SaveFH(), client.PutFH(dir), client.Link(prize))
+	}, nfs4.ErrExist},
+	// All rename the same name away: only one finds it.
+	{"rename", nil, func(r *racer, dir client.FH, mine, prize string) (nfs4.Status, error) {
+		return r.do(client.PutFH(dir), client.SaveFH(), client.Rename("source-"+prize, mine))
+	}, nfs4.ErrNoEnt},
+	{"remove", nil, func(r *racer, dir client.FH, _, prize string) (nfs4.Status, error) {
+		return r.do(client.PutFH(dir), client.Remove("source-"+prize))
+	}, nfs4.ErrNoEnt},
 }
 
-// TestMutex lets clients on different gateways race for names while gateways are killed: each race has one winner, who is told
-// so, and the others are told that they lost. HOLDFAST_ROUNDS says how often.
+// create is open(2) with O_CREAT and O_EXCL.
+func create(r *racer, dir client.FH, _, prize string) (nfs4.Status, error) {
+	a := client.OpenArgs{Access: nfs4.ShareAccessBoth, How: nfs4.OpenCreate, Mode: nfs4.CreateExclusive, Verifier: client.NewVerifier(), Name: prize}
+	if r.Config.Minor > 0 {
+		a.Mode, a.Attrs = nfs4.CreateExclusive41, new(client.Attrs).SetMode(0o644)
+	}
+	var f *client.OpenFile
+	p, err := again(func() (p *client.Reply, err error) {
+		f, p, err = r.OpenReply(r.owner, dir, a)
+		return p, err
+	})
+	if err != nil {
+		return 0, err
+	}
+	if p.Status != nfs4.OK {
+		return p.Status, nil
+	}
+	q, err := again(f.CloseReply)
+	if err == nil {
+		err = q.Err()
+	}
+	return nfs4.OK, err
+}
+
+// TestMutex lets clients on different gateways race for names while the gateways fail in all ways: each race has one winner, who
+// is told so, and the others are told that they lost. HOLDFAST_ROUNDS says how many races there are, 1,000 by default.
 func TestMutex(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: time.Second})
-	var players []*cluster.Rover
-	for i, minor := range []uint32{0, 1, 2, 1} {
-		players = append(players, rover(t, c, minor, i%len(c.Gateways)))
-	}
-	root := must[client.FH](t)(players[0].Root())
-	dir := must[client.FH](t)(players[0].MkdirFH(root, "arena"))
-
-	stop := make(chan struct{})
-	var over sync.WaitGroup
-	over.Go(func() {
-		defer close(stop)
-		for n := range number(t, "HOLDFAST_ROUNDS", 300) {
-			a := attempts()[n%len(attempts())]
-			if err := race(players, dir, a, n); err != nil {
-				t.Errorf("round %d, %s: %v", n, a.name, err)
-				return
+	want := int64(number(t, "HOLDFAST_ROUNDS", 1000))
+	var all []*racer
+	var round, done atomic.Int64
+	var over atomic.Bool
+	var tables sync.WaitGroup
+	began := time.Now()
+	for table := range 4 {
+		var racers []*racer
+		for i := range c.Gateways {
+			racers = append(racers, &racer{rover(t, c, uint32((table+i)%3), i), client.NewOwner()})
+		}
+		all = append(all, racers...)
+		root := must[client.FH](t)(racers[0].Root())
+		dir := must[client.FH](t)(racers[0].MkdirFH(root, fmt.Sprint("arena", table)))
+		tables.Go(func() {
+			for n := round.Add(1); !over.Load() && !t.Failed(); n = round.Add(1) {
+				a := &attempts[n%int64(len(attempts))]
+				if err := race(racers, dir, a, n); err != nil {
+					t.Errorf("round %d, %s: %v", n, a.name, err)
+					return
+				}
+				done.Add(1)
 			}
-		}
-	})
-	kills := 0
-	for running := true; running; {
-		g := c.Gateways[kills%len(c.Gateways)]
-		select {
-		case <-stop:
-			running = false
-		case <-time.After(700 * time.Millisecond): // anywhere in the rounds; the point is chance
-			g.Kill(t)
-			kills++
-			g.Start(t)
-			g.AwaitReady(t)
-		}
+		})
 	}
-	over.Wait()
+	faults := 0
+	for ; (done.Load() < want || faults < len(cluster.Faults)) && !t.Failed(); faults++ {
+		endure(t, c, cluster.Faults[faults%len(cluster.Faults)], c.Gateways[faults%len(c.Gateways)])
+	}
+	over.Store(true)
+	tables.Wait()
 	moves, longest := 0, time.Duration(0)
-	for _, p := range players {
-		moves += p.Moves
-		longest = max(longest, p.Longest)
+	for _, r := range all {
+		moves += r.Moves
+		longest = max(longest, r.Longest)
 	}
-	t.Logf("%d kills, %d moves of clients, longest request %v", kills, moves, longest.Round(time.Millisecond))
-	if kills == 0 || moves == 0 {
-		t.Error("no gateway was killed under the clients")
+	took := time.Since(began)
+	t.Logf("%d rounds, %.0f a second, %d faults, %d moves of clients, longest request %v",
+		done.Load(), float64(done.Load())/took.Seconds(), faults, moves, longest.Round(time.Millisecond))
+	if moves == 0 {
+		t.Error("no client had to move")
 	}
 }
 
 // race plays one round.
-func race(players []*cluster.Rover, dir client.FH, a attempt, n int) error {
+func race(racers []*racer, dir client.FH, a *attempt, n int64) error {
 	prize := fmt.Sprintf("prize-%d", n)
 	if a.lost == nfs4.ErrNoEnt {
-		if _, err := players[0].Must(client.PutFH(dir), client.Mkdir("source-"+prize)); err != nil {
+		if _, err := racers[0].Must(client.PutFH(dir), client.Mkdir("source-"+prize)); err != nil {
 			return fmt.Errorf("the source: %w", err)
 		}
 	}
@@ -109,16 +139,15 @@ func race(players []*cluster.Rover, dir client.FH, a attempt, n int) error {
 		status nfs4.Status
 		err    error
 	}
-	results := make([]result, len(players))
-	var all sync.WaitGroup
-	var begin sync.WaitGroup
-	begin.Add(len(players))
-	for i, p := range players {
+	results := make([]result, len(racers))
+	var all, begin sync.WaitGroup
+	begin.Add(len(racers))
+	for i, r := range racers {
 		all.Go(func() {
-			mine := fmt.Sprintf("player%d-%d", i, n)
+			mine := fmt.Sprintf("racer%d-%d", i, n)
 			var err error
 			if a.prepare != nil {
-				err = a.prepare(p, dir, mine)
+				err = a.prepare(r, dir, mine)
 			}
 			begin.Done()
 			begin.Wait()
@@ -126,7 +155,7 @@ func race(players []*cluster.Rover, dir client.FH, a attempt, n int) error {
 				results[i].err = fmt.Errorf("preparing: %w", err)
 				return
 			}
-			results[i].status, results[i].err = a.try(p, dir, mine, prize)
+			results[i].status, results[i].err = a.try(r, dir, mine, prize)
 		})
 	}
 	all.Wait()
@@ -134,11 +163,11 @@ func race(players []*cluster.Rover, dir client.FH, a attempt, n int) error {
 	for i, r := range results {
 		switch {
 		case r.err != nil:
-			return fmt.Errorf("player %d: %w", i, r.err)
+			return fmt.Errorf("racer %d: %w", i, r.err)
 		case r.status == nfs4.OK:
 			winners++
 		case r.status != a.lost:
-			return fmt.Errorf("player %d is told %v", i, r.status)
+			return fmt.Errorf("racer %d is told %v", i, r.status)
 		}
 	}
 	if winners != 1 {

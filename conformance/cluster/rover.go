@@ -12,7 +12,8 @@ import (
 )
 
 // Rover is a client that does what a Linux client does when its connection breaks: it connects again, here to the next gateway,
-// and sends what was not answered once more, unchanged. One goroutine at a time may use it.
+// and sends what was not answered once more, unchanged. So do the methods of the Client in it. One goroutine at a time may use
+// it.
 type Rover struct {
 	*client.Client
 
@@ -48,6 +49,7 @@ func (c *Cluster) Rover(minor uint32, at int) (*Rover, error) {
 	if r.Session != nil {
 		r.slot = r.Session.Acquire()
 	}
+	r.Config.Via = func(ops ...client.Op) (*client.Reply, error) { return r.Send(r.Request(ops...)) }
 	return r, nil
 }
 
