@@ -31,7 +31,7 @@ test: deps
 	$(GO) vet ./...
 	$(GO) test -race -timeout 30m $(PACKAGES)
 	$(GO) test -timeout 20m ./statesync/sim
-	$(GO) test -run 'TestParse|TestDescribed|TestCompose|TestApply' ./conformance/mutants
+	$(GO) test -run 'TestParse|TestDescribed|TestCompose|TestApply|TestFollow' ./conformance/mutants
 	$(GO) test -count=1 -p 1 -parallel 3 -timeout 40m ./conformance/kernel/... ./conformance/cluster/...
 
 # The whole suite against a gateway on Redis, three gateways with requests spread over them, and three of which one is killed every

@@ -1,6 +1,8 @@
 package mutants
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -99,6 +101,25 @@ func TestDescribed(t *testing.T) {
 			if strings.Count(h.New, "\n") > strings.Count(h.Old, "\n")+8 {
 				t.Errorf("%s is more than one wrong rule:\n%s", f.Name, h.New)
 			}
+		}
+	}
+}
+
+// Every fault follows the source: its lines are there, and the faults of one
+// file fit together.
+func TestFollow(t *testing.T) {
+	byFile := make(map[string][]Fault)
+	for _, f := range load(t) {
+		byFile[f.File] = append(byFile[f.File], f)
+	}
+	for name, faults := range byFile {
+		source, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if _, err := Compose(string(source), faults); err != nil {
+			t.Error(err)
 		}
 	}
 }
