@@ -19,8 +19,8 @@ import (
 //
 // evidence tells what is true of the names before; it is called with the names
 // held, perhaps several times, and an error of it is returned as it is, with
-// nothing begun; Refuse finds out whether that is because the request ran on
-// another gateway. If Begun() is this operation's unsettled intent, the names are
+// nothing begun; with NFSv4.1 Refuse finds out whether that is because the request
+// ran on another gateway. If Begun() is this operation's unsettled intent, the names are
 // still its own and evidence is not asked again.
 //
 // Other errors are ErrDuplicate, ErrBadSession, ErrExpired, ErrDelay,
@@ -115,6 +115,9 @@ func (r *Request) begin(ctx context.Context, op nfs4.Op, names []Name, evidence 
 		l = n.book.look(r.held) // before the evidence, which is then not older than the look
 		ev, err := evidence()
 		if err != nil {
+			if dup := r.ranElsewhere(ctx); dup != nil {
+				return dup
+			}
 			return err
 		}
 		rec.Begun = &Intent{Op: op, Names: slices.Clone(names), Evidence: slices.Clone(ev)}

@@ -195,6 +195,20 @@ func (r *Request) verify(g durable.Group) error {
 	return r.lost(g)
 }
 
+// ranElsewhere looks, for a request of NFSv4.0, whether another gateway ran it
+// already. Its owner keeps an error as the result of the seqid, and would give it
+// as the reply to the very request that succeeded: Refuse comes too late for that.
+func (r *Request) ranElsewhere(ctx context.Context) error {
+	if !r.n.cfg.Shared || r.client != nil {
+		return nil
+	}
+	g, err := r.n.load(ctx, r.entry.key)
+	if err != nil {
+		return storeError(err)
+	}
+	return r.verify(g)
+}
+
 // Refuse commits that the request ends with the error that is encoded last,
 // although that changed nothing, where several gateways write to the store. It is
 // called before the reply leaves, for each request that could have changed
