@@ -89,6 +89,30 @@ func TestRefusedButDone(t *testing.T) {
 	copied.Abort()
 }
 
+// TestLegacyRefusedButDone: with NFSv4.0 it finds out before the error is one, since
+// the owner would keep the error as the result of the seqid.
+func TestLegacyRefusedButDone(t *testing.T) {
+	a, b, _, _ := twoGateways(t)
+	copied, copiedTo := b.legacy(1)
+	req, fc := a.legacy(1)
+	if status, err := a.create(req, fc, "n"); err != nil || status != nfs4.OK {
+		t.Fatal(status, err)
+	}
+	req.Finish(fc.reply)
+	copiedTo.start(nfs4.OpCreate)
+	err := copied.Begin(context.Background(), nfs4.OpCreate, nameN, func() ([]byte, error) { return nil, errExists })
+	if !errors.Is(err, ErrDuplicate) || copied.Resume == nil || copied.Resume.Status != nfs4.OK {
+		t.Errorf("Begin: %v, %+v", err, copied.Resume)
+	}
+	copied.Abort()
+	other, otherTo := b.legacy(2) // that ran nowhere else
+	otherTo.start(nfs4.OpCreate)
+	if err := other.Begin(context.Background(), nfs4.OpCreate, nameN, func() ([]byte, error) { return nil, errExists }); !errors.Is(err, errExists) {
+		t.Errorf("Begin of another request: %v", err)
+	}
+	other.Abort()
+}
+
 // TestOneGatewayRefusesInMemory: where no other gateway can have a copy a refusal
 // costs nothing.
 func TestOneGatewayRefusesInMemory(t *testing.T) {

@@ -65,7 +65,8 @@ func opSection(num nfs4.Op, minors uint8) string {
 func (o opCase) code(family string) string { return fmt.Sprintf("%s%d", family, o.num) }
 
 // optionalOp says whether a server need not have an operation, so that it may
-// answer NFS4ERR_NOTSUPP to anything (RFC 8881 §17, RFC 7862 §13, RFC 8276 §8).
+// answer NFS4ERR_NOTSUPP to anything (RFC 8881 §17; before NFSv4.1 RFC 7530 §16
+// allows it). All that NFSv4.2 adds is optional (RFC 7862 §13, RFC 8276 §8.4).
 func optionalOp(num nfs4.Op) bool {
 	switch num {
 	case nfs4.OpDelegPurge, nfs4.OpDelegReturn, nfs4.OpLink, nfs4.OpOpenAttr, nfs4.OpReadLink, nfs4.OpGetDirDelegation,
@@ -73,7 +74,7 @@ func optionalOp(num nfs4.Op) bool {
 		nfs4.OpSecInfoNoName, nfs4.OpWantDelegation:
 		return true
 	}
-	return num >= nfs4.OpAllocate
+	return num >= nfs4.OpAllocate && num <= nfs4.OpLast
 }
 
 // orNotSupp adds NFS4ERR_NOTSUPP for what is optional.

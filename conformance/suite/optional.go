@@ -7,19 +7,10 @@ import (
 	"holdfast/internal/nfs4"
 )
 
-// optionalOps are operations that a server need not have (RFC 8881 §17; before
-// NFSv4.1 RFC 7530 §16 lets them be answered with NFS4ERR_NOTSUPP). All that
-// NFSv4.2 adds is optional (RFC 7862 §13, RFC 8276 §8.4).
-var optionalOps = []nfs4.Op{
-	nfs4.OpDelegPurge, nfs4.OpDelegReturn, nfs4.OpLink, nfs4.OpOpenAttr, nfs4.OpReadLink,
-	nfs4.OpGetDirDelegation, nfs4.OpGetDeviceInfo, nfs4.OpGetDeviceList,
-	nfs4.OpLayoutCommit, nfs4.OpLayoutGet, nfs4.OpLayoutReturn, nfs4.OpSecInfoNoName, nfs4.OpWantDelegation,
-}
-
 // lacking ends the test as unsupported if the status says that the server lacks
 // an operation that it need not have.
 func (e *Env) lacking(op nfs4.Op, s nfs4.Status) {
-	if s == nfs4.ErrNotSupp && (op >= nfs4.OpAllocate && op <= nfs4.OpLast || slices.Contains(optionalOps, op)) {
+	if s == nfs4.ErrNotSupp && optionalOp(op) {
 		e.Unsupportedf("the server does not support %v, which is optional", op)
 	}
 }
