@@ -114,7 +114,8 @@ func (s *Store) open(o Options) error {
 	if err := s.openSpace(o); err != nil {
 		return err
 	}
-	s.space.onLevel = s.backlog.look
+	// Before Pebble runs, which tells of a full disk from goroutines of its own.
+	s.space.onLevel, s.space.onTight = s.backlog.look, s.releasing
 	s.guard = &guard{FS: o.fs, health: s.health, space: s.space, witness: w}
 	popts := s.pebbleOptions(o, s.space.lim)
 	popts.ErrorIfNotExists = ready
@@ -240,7 +241,6 @@ func (s *Store) settle(o Options, ready bool) error {
 		s.closePebble()
 		return err
 	}
-	s.space.onTight = s.releasing
 	s.space.look()
 	s.background.Go(s.reclaim)
 	s.background.Go(func() { s.space.watch(s.health.down) })

@@ -1,7 +1,6 @@
 package pebble_test
 
 import (
-	"errors"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -102,17 +101,20 @@ func TestFlushLate(t *testing.T) {
 // A compaction, which can be tried later, takes no space that the recovery needs,
 // and does not fail it.
 func TestCompactionsAfterOpen(t *testing.T) {
+	// A refused compaction stops commits for a time: the first ones wait, so that
+	// there is one after the last flush.
 	var compactions atomic.Int64
+	committed := make(chan struct{})
 	disk := &tableFS{FS: vfs.Default, begin: func(compaction bool) error {
 		if compaction {
 			compactions.Add(1)
+			<-committed
 			return unix.ENOSPC
 		}
 		return nil
 	}}
-	options := pebble.WithFS(pebble.Options{Reserve: 2 << 20}, disk)
 	dir := t.TempDir()
-	s, err := pebble.Open(dir, options)
+	s, err := pebble.Open(dir, pebble.WithFS(pebble.Options{Reserve: 2 << 20}, disk))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,7 @@ func TestCompactionsAfterOpen(t *testing.T) {
 		return commitWait(s, &durable.Batch{Writes: []durable.Write{{Key: "key", Value: []byte("value")}}})
 	}
 	until(t, "compactions are due", func() bool {
-		if err := put(); err != nil && !errors.Is(err, durable.ErrFull) {
+		if err := put(); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.Flush(); err != nil {
@@ -128,11 +130,15 @@ func TestCompactionsAfterOpen(t *testing.T) {
 		}
 		return compactions.Load() > 0
 	})
-	until(t, "a commit that the recovery must flush", func() bool { return put() == nil })
+	if err := put(); err != nil { // the recovery must flush it
+		t.Fatal(err)
+	}
+	close(committed)
 	s.Crash()
 
 	compactions.Store(0)
-	disk.options = func() {
+	again := &tableFS{FS: vfs.Default, begin: disk.begin}
+	again.options = func() {
 		// Long enough for a compaction that does not wait.
 		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end) && compactions.Load() == 0; {
 			time.Sleep(time.Millisecond)
@@ -141,7 +147,7 @@ func TestCompactionsAfterOpen(t *testing.T) {
 			t.Error("a compaction began while the store was being opened")
 		}
 	}
-	s, err = pebble.Open(dir, options)
+	s, err = pebble.Open(dir, pebble.WithFS(pebble.Options{Reserve: 2 << 20}, again))
 	if err != nil {
 		t.Fatal(err)
 	}
