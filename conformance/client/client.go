@@ -328,11 +328,17 @@ func (c *Client) Attrs(fh FH, attrs ...nfs4.Attr) (*Attrs, error) {
 }
 
 // List reads a whole directory with several READDIRs of maxCount bytes and the
-// given attributes.
+// given attributes. A server that comes to a cookie again is an error: it would be
+// read forever.
 func (c *Client) List(dir FH, maxCount uint32, attrs ...nfs4.Attr) ([]Entry, error) {
 	a := ReadDirArgs{DirCount: maxCount, MaxCount: maxCount, Attrs: nfs4.BitmapOf(attrs...)}
 	var all []Entry
+	begins := make(map[uint64]bool) // cookies where a page began
 	for {
+		if begins[a.Cookie] {
+			return all, fmt.Errorf("READDIR goes in circles: it comes to cookie %d again", a.Cookie)
+		}
+		begins[a.Cookie] = true
 		p, err := Check(c.Compound(PutFH(dir), ReadDir(a)))
 		if err != nil {
 			return all, err
