@@ -25,7 +25,9 @@ import (
 //	SETXATTR            existed?, value              the value is so
 //	REMOVEXATTR         (it existed)                 it does not exist
 //
-// Two names of one object are left alone by RENAME: then it took place.
+// Two names of one object are left alone by RENAME: then it took place. What CREATE
+// or OPEN made is told by its filehandle from then on (Intent.Made): once the intent is
+// settled, others may rename and remove it before the request is sent again.
 // Operations whose second run does no harm (WRITE, COMMIT, ALLOCATE, …) are run again.
 
 // gatewayCreds look at the file system for a resolution: the question is what
@@ -85,11 +87,7 @@ func (s *Server) resolve(_ context.Context, in *statesync.Intent) (statesync.Out
 	case nfs4.OpOpen:
 		return s.resolveOpen(in)
 	case nfs4.OpCreate:
-		h, err := s.named(in.Names[0])
-		if err != nil {
-			return 0, err
-		}
-		return took(h != nil)
+		return s.resolveMade(in)
 	case nfs4.OpLink:
 		h, err := s.named(in.Names[0])
 		if err != nil {
@@ -119,6 +117,39 @@ func (s *Server) resolve(_ context.Context, in *statesync.Intent) (statesync.Out
 		return s.resolveXattr(in)
 	}
 	return 0, fmt.Errorf("resolving an intent of %s: %w", in.Op, statesync.ErrServerFault)
+}
+
+// resolveMade finds out whether an operation made the object of its name.
+func (s *Server) resolveMade(in *statesync.Intent) (statesync.Outcome, error) {
+	h, err := s.named(in.Names[0])
+	switch {
+	case err != nil:
+		return statesync.OutcomeUnknown, err
+	case h == nil:
+		return statesync.OutcomeNotDone, nil
+	}
+	in.Made = h
+	return statesync.OutcomeDone, nil
+}
+
+// earlier makes o the object that an earlier run of the running operation made. It
+// may be gone by now: then it was removed after it was made, and the reply of the
+// first run is still the right one.
+func (c *compound) earlier(o *object) error {
+	if in := c.req.Begun(); in == nil || in.Made == nil || !o.set(c, in.Made) {
+		return export.ErrStale
+	}
+	return nil
+}
+
+// applyMade is applyRest for an object that was made just now or, with OutcomeDone,
+// by an earlier run.
+func (c *compound) applyMade(o *object, s *settable, outcome statesync.Outcome) (nfs4.Bitmap, error) {
+	applied, err := c.applyRest(o, s)
+	if outcome == statesync.OutcomeDone && errors.Is(err, export.ErrStale) {
+		return s.mask, nil // it was removed since
+	}
+	return applied, err
 }
 
 // named returns the filehandle of a name, nil if there is no such name or no

@@ -65,11 +65,7 @@ func opCreate(c *compound) nfs4.Status {
 	var o object
 	var d export.DirChange
 	if outcome == statesync.OutcomeDone {
-		exp, h, lerr := c.lookupName(&c.cur, name, &c.attr)
-		if lerr == nil {
-			o.put(c, exp, h)
-		}
-		err = lerr
+		err = c.earlier(&o)
 		c.dirChange(&d)
 		d.Atomic = false
 	} else {
@@ -81,7 +77,7 @@ func opCreate(c *compound) nfs4.Status {
 	}
 	var applied nfs4.Bitmap
 	if err == nil {
-		if applied, err = c.applyRest(&o, &set); err != nil {
+		if applied, err = c.applyMade(&o, &set, outcome); err != nil {
 			c.unmake(fs, name, outcome)
 		}
 	}

@@ -360,24 +360,28 @@ func (c *compound) openCreate(a *openArgs, turn *statesync.Turn) nfs4.Status {
 	if kind == evidenceAbsent {
 		return c.openMake(a, turn, fs, outcome)
 	}
-	// An existing file is truncated, or was.
-	if existing.exp == nil {
-		exp, h, err := c.lookupName(&c.cur, a.name, &attr)
-		if err != nil {
-			return c.failTurn(turn, c.fail(err), nil)
+	return c.openTruncate(a, turn, fs, outcome, &existing)
+}
+
+// openTruncate makes a regular file empty, or an earlier run did, and opens it. The file is
+// the one that the evidence names if o is none yet.
+func (c *compound) openTruncate(a *openArgs, turn *statesync.Turn, fs export.Mutable, outcome statesync.Outcome, o *object) nfs4.Status {
+	if o.exp == nil {
+		ev := xdr.NewReader(c.req.Begun().Evidence[1:])
+		if !o.set(c, ev.Opaque(nfs4.FHSize)) {
+			return c.failTurn(turn, c.fail(export.ErrStale), nil)
 		}
-		existing.put(c, exp, h)
 	}
-	if status := c.openable(&attr); status != nfs4.OK {
-		return c.failTurn(turn, status, nil)
+	file, err := c.openGrant(o, a.access)
+	if outcome == statesync.OutcomeDone && errors.Is(err, export.ErrStale) {
+		file, err = nil, nil // it was removed since
 	}
-	file, err := c.openGrant(&existing, a.access)
 	if err != nil {
 		return c.failTurn(turn, c.failType(err), nil)
 	}
 	if outcome != statesync.OutcomeDone {
 		zero := uint64(0)
-		if err := fs.Setattr(c.creds(), existing.h, nil, &export.SetAttr{Size: &zero}); err != nil {
+		if err := fs.Setattr(c.creds(), o.h, nil, &export.SetAttr{Size: &zero}); err != nil {
 			if file != nil {
 				file.Close()
 			}
@@ -386,7 +390,7 @@ func (c *compound) openCreate(a *openArgs, turn *statesync.Turn) nfs4.Status {
 	}
 	var d export.DirChange
 	c.dirChange(&d)
-	return c.openState(a, turn, &existing, file, d, nfs4.BitmapOf(nfs4.AttrSize))
+	return c.openState(a, turn, o, file, d, nfs4.BitmapOf(nfs4.AttrSize))
 }
 
 // openFound is an OPEN with OPEN4_CREATE of a name that exists.
@@ -457,11 +461,9 @@ func (c *compound) openMake(a *openArgs, turn *statesync.Turn, fs export.Mutable
 	var attr export.Attr
 	exclusive := a.mode >= nfs4.CreateExclusive
 	if outcome == statesync.OutcomeDone {
-		exp, h, err := c.lookupName(&c.cur, a.name, &attr)
-		if err != nil {
+		if err := c.earlier(&o); err != nil {
 			return c.failTurn(turn, c.fail(err), nil)
 		}
-		o.put(c, exp, h)
 		c.dirChange(&d)
 		d.Atomic = false
 	} else {
@@ -480,7 +482,7 @@ func (c *compound) openMake(a *openArgs, turn *statesync.Turn, fs export.Mutable
 		file, d = f, change
 		o.put(c, c.cur.exp, h)
 	}
-	set, err := c.applyRest(&o, &a.attrs)
+	set, err := c.applyMade(&o, &a.attrs, outcome)
 	if err != nil {
 		if file != nil {
 			file.Close()
@@ -529,9 +531,5 @@ func (s *Server) resolveOpen(in *statesync.Intent) (statesync.Outcome, error) {
 		}
 		return took, nil
 	}
-	h, err := s.named(in.Names[0])
-	if err == nil && h != nil {
-		took = statesync.OutcomeDone
-	}
-	return took, err
+	return s.resolveMade(in)
 }

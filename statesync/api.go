@@ -217,7 +217,8 @@ const (
 )
 
 // A Resolver finds out whether an intent of a dead gateway took place, by
-// comparing its evidence with the file system. The names are held meanwhile.
+// comparing its evidence with the file system, and sets Made of one that made an
+// object. The names are held meanwhile.
 type Resolver func(ctx context.Context, in *Intent) (Outcome, error)
 
 // A Compound is nfsops's running COMPOUND, as far as a transaction must know it.

@@ -18,6 +18,11 @@ type Intent struct {
 	// names: then they are no longer held.
 	Settled bool
 	Outcome Outcome
+
+	// Made is the filehandle of the object that the operation made, if it took
+	// place and made one: from when it is settled anybody may give the object
+	// another name, or none.
+	Made []byte
 }
 
 // Outcome says whether an operation took place.
@@ -29,6 +34,23 @@ const (
 	OutcomeDone
 	OutcomeNotDone
 )
+
+// What a record says of whether an intent is settled.
+const (
+	unsettled   = 0
+	settledOnly = 1
+	settledMade = 2
+)
+
+func (in *Intent) settled() uint32 {
+	switch {
+	case !in.Settled:
+		return unsettled
+	case len(in.Made) == 0:
+		return settledOnly
+	}
+	return settledMade
+}
 
 // Keys returns the keys of the names' groups.
 func (in *Intent) Keys() []string {
@@ -60,7 +82,7 @@ type Progress struct {
 //	opaque current · opaque saved · stateid current · stateid saved
 //	u32 begun: 0, or 1 and
 //	  u32 operation · n × (opaque directory · opaque name) · opaque evidence
-//	  u32 settled · u32 outcome
+//	  u32 settled: 0, 1, or 2 with made · u32 outcome · opaque made
 //
 // A filehandle that is not set is empty.
 type Slot struct {
@@ -136,8 +158,11 @@ func (s *Slot) Append(b []byte) []byte {
 		n.encode(&w)
 	}
 	w.Opaque(in.Evidence)
-	w.Bool(in.Settled)
+	w.Uint32(in.settled())
 	w.Uint32(uint32(in.Outcome))
+	if in.settled() == settledMade {
+		w.Opaque(in.Made)
+	}
 	return w.Bytes()
 }
 
@@ -167,8 +192,12 @@ func DecodeSlot(b []byte) (*Slot, error) {
 			in.Names = append(in.Names, n)
 		}
 		in.Evidence = bytes.Clone(r.Opaque(maxEvidence))
-		in.Settled = r.Bool()
+		settled := r.Uint32()
+		in.Settled = settled != unsettled
 		in.Outcome = Outcome(r.Uint32())
+		if settled == settledMade {
+			in.Made = handle(&r)
+		}
 		s.Begun = in
 	}
 	if err := checkEnd(&r, "slot"); err != nil {

@@ -15,7 +15,7 @@ func sampleSlots() []*Slot {
 			Sequence: 7, Checksum: 9, Gateway: "g", Instance: 3,
 			Progress: Progress{Op: 2, Offset: 40, OpStart: 8, Status: nfs4.ErrExist, Reply: []byte("results"),
 				Current: []byte("cur"), Saved: []byte("saved"), CurrentStateid: nfs4.Stateid{Seqid: 1, Other: [12]byte{4}}},
-			Begun: &Intent{Op: nfs4.OpRename, Names: []Name{{"d", "a"}, {"e", "b"}}, Evidence: []byte("ev"), Settled: true, Outcome: OutcomeDone},
+			Begun: &Intent{Op: nfs4.OpRename, Names: []Name{{"d", "a"}, {"e", "b"}}, Evidence: []byte("ev"), Settled: true, Outcome: OutcomeDone, Made: []byte("handle")},
 		},
 	}
 }
