@@ -28,6 +28,7 @@ type client struct {
 	renewed atomic.Int64 // by Node.clock, by this gateway or another
 	heard   atomic.Int64 // by Node.clock, by this gateway
 	toldAt  atomic.Int64 // by Node.clock, when the peers were told of it last
+	proven  atomic.Int64 // by Node.clock: it was heard of then or later, and no gateway takes it for late that looks at the store
 	made    int64        // when it came to be known here
 	fresh   bool         // it was made here: it had nothing before
 	ranges  atomic.Int64 // byte ranges locked, in files in memory
@@ -71,7 +72,24 @@ func (n *Node) expired(c *client) bool {
 	return n.clock()-c.renewed.Load() > int64(n.cfg.Lease)+n.grace()
 }
 
+// renew notes that a client was heard of.
 func (n *Node) renew(c *client) {
+	c.proveAt(n.clock())
+	n.spare(c)
+}
+
+// proveAt notes a time of which proven is true.
+func (c *client) proveAt(at int64) {
+	for {
+		old := c.proven.Load()
+		if old >= at || c.proven.CompareAndSwap(old, at) {
+			return
+		}
+	}
+}
+
+// spare treats a client as one that was heard of.
+func (n *Node) spare(c *client) {
 	now := n.clock()
 	c.renewed.Store(now)
 	c.heard.Store(now)
@@ -101,12 +119,12 @@ func (n *Node) client(ctx context.Context, id ClientID) (*client, error) {
 	if err != nil {
 		return nil, storeError(err)
 	}
-	return n.adopt(id, g)
+	return n.adopt(ctx, id, g)
 }
 
 // adopt brings a client's group from the store into memory. The group's key
 // is taken in n.loading, so that what is adopted cannot have been removed.
-func (n *Node) adopt(id ClientID, g durable.Group) (*client, error) {
+func (n *Node) adopt(ctx context.Context, id ClientID, g durable.Group) (*client, error) {
 	value := head(g)
 	if value == nil {
 		return nil, ErrStaleClientID
@@ -123,8 +141,10 @@ func (n *Node) adopt(id ClientID, g durable.Group) (*client, error) {
 	if n.cfg.Shared {
 		heard = n.clock()
 	}
+	proven := n.provenBefore(ctx, id)
 	c := n.clients.getOrMake(id, func() *client {
 		c := n.newClient(id, heard)
+		c.proveAt(proven)
 		c.install(rec, g.Version) // before anybody sees it
 		return c
 	})
@@ -135,6 +155,7 @@ func (n *Node) adopt(id ClientID, g durable.Group) (*client, error) {
 func (n *Node) newClient(id ClientID, now int64) *client {
 	c := &client{id: id, key: clientKey(id), states: statesKey(id), made: now, sessions: make(map[nfs4.SessionID]*session)}
 	c.renewed.Store(now)
+	c.proven.Store(never)
 	return c
 }
 
@@ -208,8 +229,7 @@ func (n *Node) live40(ctx context.Context, id ClientID) (*client, error) {
 	if !c.view.Load().rec.Confirmed || !c.minor0() {
 		return nil, ErrStaleClientID
 	}
-	n.renew(c)
-	return c, nil
+	return c, n.back(ctx, c)
 }
 
 // wasHere says that a client was revoked not long ago: it is late rather than

@@ -53,7 +53,7 @@ func (n *Node) SetClientIDConfirm(ctx context.Context, id ClientID, confirm nfs4
 		return rules.SetClientIDConfirm(o.known, o.client(id), confirm, principal)
 	}, nil)
 	if err == nil {
-		n.renew(c)
+		err = n.back(ctx, c)
 	}
 	return err
 }

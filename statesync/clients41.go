@@ -74,9 +74,11 @@ func (n *Node) CreateSession(ctx context.Context, a *CreateSessionArgs) (CreateS
 		return CreateSessionResult{}, err
 	}
 	if c, err := n.client(ctx, a.Client); err == nil {
-		n.renew(c)
 		if made != nil {
 			n.putSession(c, made, 1, true)
+		}
+		if err := n.back(ctx, c); err != nil {
+			return CreateSessionResult{}, err
 		}
 	}
 	return CreateSessionResult{

@@ -21,6 +21,9 @@ type owned struct {
 
 	// versions of the clients' groups, by id.
 	versions map[ClientID]uint64
+
+	// late are checks that a client that counts as late is so everywhere.
+	late []durable.Check
 }
 
 // client returns one of the owner's clients, nil if id is none of them.
@@ -111,21 +114,30 @@ func (n *Node) loadOwned(ctx context.Context, key string) (*owned, error) {
 		return nil, err
 	}
 	if conf := o.known.Confirmed; conf != nil {
-		if o.known.Idle, err = n.idle(ctx, conf); err != nil {
+		if o.known.Idle, err = n.idle(ctx, o, conf); err != nil {
 			return nil, err
 		}
 	}
 	return o, nil
 }
 
-// idle says that a client has no state, or that its lease ran out.
-func (n *Node) idle(ctx context.Context, rec *rules.Client) (bool, error) {
+// idle says that a client has no state, or that its lease ran out. What relies on
+// that then fails if another gateway hears of the client before.
+func (n *Node) idle(ctx context.Context, o *owned, rec *rules.Client) (bool, error) {
 	c, err := n.client(ctx, rec.ID)
 	switch {
 	case errors.Is(err, ErrStaleClientID):
 		return true, nil
 	case err != nil:
 		return false, err
+	case n.expired(c) && n.cfg.Shared:
+		version, err := n.readRenewals(ctx)
+		if err != nil {
+			return false, storeError(err)
+		}
+		o.late = []durable.Check{{Key: keyRenewed, Version: version}}
+	}
+	switch {
 	case n.expired(c):
 		return true, nil
 	case len(rec.Sessions) > 0:
@@ -152,7 +164,7 @@ func (n *Node) hasState(ctx context.Context, id ClientID) (bool, error) {
 // changeBatch is the batch that carries out ch. A client that goes leaves a
 // record of what it had, so that its remains can be found.
 func (n *Node) changeBatch(o *owned, ch *rules.Change) *durable.Batch {
-	b := &durable.Batch{Checks: []durable.Check{{Key: o.key, Version: o.version}}}
+	b := &durable.Batch{Checks: append([]durable.Check{{Key: o.key, Version: o.version}}, o.late...)}
 	for id, version := range o.versions {
 		b.Checks = append(b.Checks, durable.Check{Key: clientKey(id), Version: version})
 	}
@@ -185,7 +197,9 @@ func (n *Node) changed(o *owned, ch *rules.Change) {
 		id := rec.ID
 		c := n.clients.getOrMake(id, func() *client {
 			c := n.newClient(id, n.clock())
-			c.fresh = o.versions[id] == 0
+			if c.fresh = o.versions[id] == 0; c.fresh {
+				c.proveAt(n.clock())
+			}
 			c.install(rec, o.versions[id]+1) // before anybody sees it
 			return c
 		})

@@ -89,8 +89,7 @@ func (n *Node) known(f FileKey, s nfs4.Stateid) (found bool) {
 // renew40 renews the lease of a client by its use of a stateid.
 func (n *Node) renew40(ctx context.Context, id ClientID) error {
 	if c := n.clients.get(id); c != nil && !c.gone.Load() {
-		n.renew(c)
-		return nil
+		return n.back(ctx, c)
 	}
 	_, err := n.live40(ctx, id)
 	if errors.Is(err, ErrStaleClientID) {

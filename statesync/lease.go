@@ -111,7 +111,8 @@ func (n *Node) sweepClients(ctx context.Context) error {
 	return nil
 }
 
-// revoke takes everything away from a client whose lease ran out.
+// revoke takes everything away from a client whose lease ran out, by what every
+// gateway told in the store (owned.late).
 func (n *Node) revoke(ctx context.Context, c *client) error {
 	err := n.remove(ctx, c, true, func(*rules.Client) bool { return n.expired(c) })
 	if err == nil && c.gone.Load() {

@@ -94,6 +94,7 @@ func Join(ctx context.Context, cfg Config) (*Node, error) {
 	n.book.init()
 	n.abandoned.init()
 	n.members.init()
+	n.renewals.init()
 	n.channel.init()
 	n.running, n.stop = context.WithCancel(context.Background())
 	cfg.Random(n.verifier[:])

@@ -74,7 +74,7 @@ func Priorities() []Priority {
 		{
 			Change:   "lease renewals of clients (batched; folded into the store every quarter lease)",
 			Level:    Low,
-			Why:      "a lost one only makes expiry later, never earlier",
+			Why:      "a lost one only makes expiry later, never earlier; of a client that was late it is committed before its request runs",
 			Records:  []string{keyRenewed},
 			Messages: []string{msgRenewed.String()},
 		},

@@ -35,7 +35,9 @@ func (n *Node) Sequence(ctx context.Context, a *SequenceArgs, c Compound) (*Requ
 	case a.RequestBytes > s.info.Fore.MaxRequest:
 		return nil, ErrRequestTooBig
 	}
-	n.renew(s.client)
+	if err := n.back(ctx, s.client); err != nil {
+		return nil, err
+	}
 	r := &Request{
 		Client: s.client.id, Session: &s.info, Highest: slots - 1, TargetHighest: slots - 1,
 		n: n, c: c, client: s.client, entry: s.slot(a.Slot),

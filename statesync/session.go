@@ -41,8 +41,7 @@ func (n *Node) Session(ctx context.Context, id nfs4.SessionID) (SessionInfo, err
 	if err != nil {
 		return SessionInfo{}, err
 	}
-	n.renew(s.client)
-	return s.info, nil
+	return s.info, n.back(ctx, s.client)
 }
 
 // session returns a session from memory or the store.
