@@ -130,7 +130,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, leave f
 		Describe: g.describe,
 		Path:     func(f statesync.FileKey) string { return nameFile(set, f) },
 		Drain:    leave,
-		Ready:    g.node.MayServe,
+		Ready:    g.ready,
 		Registry: registry,
 		Logger:   log,
 	})

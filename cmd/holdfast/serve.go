@@ -96,6 +96,8 @@ func serve(ctx context.Context, cfg *config.Config, out, errOut io.Writer) error
 	case <-ctx.Done():
 	case <-g.node.Deposed():
 		return errors.Join(g.rejoin(log), g.close(log))
+	case <-g.storeFailed():
+		return g.giveUp(log, served)
 	case err := <-served:
 		return errors.Join(fmt.Errorf("the gateway ended: %w", err), g.close(log))
 	}

@@ -228,7 +228,7 @@ func (j *journal) untilFailure(t *testing.T, s *pebble.Store, step int32) int {
 	}
 	close(stop)
 	<-done
-	if s.Failed() != nil {
+	if s.Err() != nil {
 		if _, err := s.Commit(context.Background(), &durable.Batch{}); !errors.Is(err, durable.ErrUnavailable) {
 			t.Errorf("step %d: a commit after the failure: %v", step, err)
 		}

@@ -248,7 +248,7 @@ func TestDamageFoundLater(t *testing.T) {
 	}
 	s, err := pebble.Open(d.dir, pebble.Options{CheckBytes: 1})
 	if err == nil {
-		until(t, "the damage is found", func() bool { return s.Failed() != nil })
+		until(t, "the damage is found", func() bool { return s.Err() != nil })
 		_, err = s.Commit(context.Background(), &durable.Batch{})
 		s.Close()
 	}

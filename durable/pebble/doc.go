@@ -59,5 +59,6 @@
 // commits are refused with durable.ErrFull; should another program take the
 // last of the space all the same, the ballast is given back and the write is
 // tried until it succeeds. Any other error ends the store: nothing is written
-// from then on, and every call returns durable.ErrUnavailable.
+// from then on, every call returns durable.ErrUnavailable, and Failed tells: what
+// holds is only known when the store is opened anew.
 package pebble

@@ -30,9 +30,6 @@ const MaxBacklog = maxBacklog
 // Backlog tells how many memtables wait for their flush.
 func (s *Store) Backlog() int { return int(s.backlog.n.Load()) }
 
-// Failed tells why the store has failed.
-func (s *Store) Failed() error { return s.health.err() }
-
 // Keys counts the records in the database, as they are, for all groups.
 func (s *Store) Keys() (n int, err error) {
 	it, err := s.db.NewIter(nil)

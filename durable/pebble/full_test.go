@@ -163,7 +163,7 @@ func testOwnGrowth(t *testing.T, disk string) {
 	if t.Failed() {
 		return
 	}
-	if err := s.Failed(); err != nil {
+	if err := s.Err(); err != nil {
 		t.Fatal(err)
 	}
 	allThere(t, s, growers)
@@ -240,7 +240,7 @@ func testOthersGrowth(t *testing.T, disk string) {
 		} else {
 			underSiege(t, s, growers, filepath.Join(disk, "hog"))
 		}
-		if err := s.Failed(); err != nil {
+		if err := s.Err(); err != nil {
 			t.Fatal(err)
 		}
 		allThere(t, s, all)

@@ -40,7 +40,7 @@ func (h *health) fail(cause error) {
 	}
 	h.mu.Unlock()
 	if first {
-		h.log.Error("state store failed: no state change is possible until the gateway is restarted", "error", cause)
+		h.log.Error("state store failed: no state change is possible until it is opened again", "error", cause)
 	}
 }
 

@@ -15,6 +15,13 @@ type Status struct {
 	Compactions int64
 }
 
+// Failed returns a channel that is closed when the store has failed for good: no
+// commit succeeds until it is opened anew.
+func (s *Store) Failed() <-chan struct{} { return s.health.dead }
+
+// Err is why the store has failed, ErrDamaged or ErrUnavailable, or nil.
+func (s *Store) Err() error { return s.health.err() }
+
 // Status tells how the store does. It may be called at any time, also after
 // Close; then it tells Level and Err only.
 func (s *Store) Status() Status {

@@ -207,11 +207,13 @@ func (h *handler) public(mux *http.ServeMux) {
 }
 
 func (h *handler) ready() error {
+	if h.cfg.Ready != nil {
+		if err := h.cfg.Ready(); err != nil {
+			return err // it may be why the gateway is leaving
+		}
+	}
 	if h.cfg.Server.Draining() {
 		return errors.New("the gateway is leaving")
-	}
-	if h.cfg.Ready != nil {
-		return h.cfg.Ready()
 	}
 	return nil
 }
