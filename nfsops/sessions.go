@@ -1,6 +1,7 @@
 package nfsops
 
 import (
+	"context"
 	"errors"
 	"unicode/utf8"
 
@@ -189,7 +190,13 @@ func opSequence(c *compound) nfs4.Status {
 	args.Operations, args.RequestBytes = uint32(c.nops), uint32(len(c.call.Body))
 	c.cacheThis = args.CacheThis
 	req, err := c.srv.node.Sequence(c.ctx, &args, c)
-	if err != nil {
+	switch {
+	case err == nil:
+	case errors.Is(err, statesync.ErrDelay), errors.Is(err, context.DeadlineExceeded):
+		// Whether the request ran is not known, so nothing is said: the client sends it again.
+		c.gone = c.unanswered(err)
+		return nfs4.ErrDelay
+	default:
 		return c.fail(err)
 	}
 	c.req = req

@@ -185,6 +185,7 @@ func (s *stage) moveTo(dial dialer) {
 // only the test moves.
 type pair struct {
 	a, b  *world
+	doors map[string]*doorway
 	clock atomic.Int64
 }
 
@@ -192,12 +193,13 @@ const pairLease = time.Minute // of gateways, by the pair's clock
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{}
+	p := &pair{doors: map[string]*doorway{}}
 	store, dir := memory.New(), t.TempDir()
 	begin := func(name string) *world {
 		w := &world{t: t, dir: dir, store: store}
 		w.join = func(cfg *statesync.Config) {
-			cfg.Store = &doorway{store, w}
+			p.doors[name] = &doorway{Store: store, w: w}
+			cfg.Store = p.doors[name]
 			cfg.Name, cfg.Shared, cfg.Manual = name, true, true
 			cfg.Lease, cfg.GatewayLease = time.Hour, pairLease
 			cfg.Now = func() time.Time { return time.Unix(0, p.clock.Load()) }
@@ -239,12 +241,30 @@ func (w *world) revive() {
 // commits, and its waits for them, as effects.
 type doorway struct {
 	*memory.Store
-	w *world
+	w    *world
+	away atomic.Bool // the store cannot be reached
+}
+
+func (d *doorway) Load(ctx context.Context, keys ...string) ([]durable.Group, error) {
+	if d.away.Load() {
+		return nil, durable.ErrUnavailable
+	}
+	return d.Store.Load(ctx, keys...)
+}
+
+func (d *doorway) LoadParts(ctx context.Context, key string, names ...string) (durable.Group, error) {
+	if d.away.Load() {
+		return durable.Group{}, durable.ErrUnavailable
+	}
+	return d.Store.LoadParts(ctx, key, names...)
 }
 
 func (d *doorway) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, error) {
 	if err := d.w.effect(); err != nil {
 		return nil, err
+	}
+	if d.away.Load() {
+		return nil, durable.ErrUnavailable
 	}
 	ack, err := d.Store.Commit(ctx, b)
 	if err != nil {

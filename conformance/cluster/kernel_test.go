@@ -2,6 +2,8 @@ package cluster_test
 
 import (
 	"os"
+	"regexp"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -80,7 +82,8 @@ func TestFaults(t *testing.T) {
 	finish(t, workers)
 }
 
-// TestStalls measures how long faults hold up a client, HOLDFAST_STALLS times, where nothing else asks for the processors.
+// TestStalls measures how long faults hold up a client, HOLDFAST_STALLS times, where nothing else asks for the processors. HOLDFAST_KINDS
+// is a regular expression for the names of those that are wanted.
 func TestStalls(t *testing.T) {
 	n := number(t, "HOLDFAST_STALLS", 0)
 	if n == 0 {
@@ -89,7 +92,13 @@ func TestStalls(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: gatewayLease(t)})
 	workers := newWorkers(t, c, mounts)
 	stalls := c.NewStalls()
-	kinds := append([]cluster.Fault{cluster.Nothing}, cluster.Faults...)
+	wanted, err := regexp.Compile(os.Getenv("HOLDFAST_KINDS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := slices.DeleteFunc(append([]cluster.Fault{cluster.Nothing}, cluster.Faults...), func(f cluster.Fault) bool {
+		return !wanted.MatchString(f.Name)
+	})
 	for i := range n {
 		suffer(t, c, workers, kinds[i%len(kinds)], stalls)
 	}
