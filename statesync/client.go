@@ -74,8 +74,11 @@ func (n *Node) expired(c *client) bool {
 
 // renew notes that a client was heard of.
 func (n *Node) renew(c *client) {
-	c.proveAt(n.clock())
-	n.spare(c)
+	now := n.clock()
+	if n.cfg.Shared {
+		c.proveAt(now)
+	}
+	n.spareAt(c, now)
 }
 
 // proveAt notes a time of which proven is true.
@@ -88,9 +91,8 @@ func (c *client) proveAt(at int64) {
 	}
 }
 
-// spare treats a client as one that was heard of.
-func (n *Node) spare(c *client) {
-	now := n.clock()
+// spareAt treats a client as one that was heard of.
+func (n *Node) spareAt(c *client, now int64) {
 	c.renewed.Store(now)
 	c.heard.Store(now)
 	if n.hasPeers() {

@@ -103,7 +103,7 @@ func (n *Node) buried(s suspect) {
 	n.publish(encodeMessage(msgDied, s.instance))
 	// It may have heard of clients and not told.
 	for _, c := range n.clients.all() {
-		n.spare(c)
+		n.spareAt(c, n.clock())
 	}
 }
 
