@@ -150,7 +150,11 @@ func TestEvict(t *testing.T) {
 func TestReadiness(t *testing.T) {
 	why := errors.New("cut off from the store")
 	var ready error
-	gw := serve(t, &lists{}, func(c *Config) { c.Ready = func() error { return ready } })
+	var server *gateway.Server
+	gw := serve(t, &lists{}, func(c *Config) {
+		c.Ready = func() error { return ready }
+		server = c.Server
+	})
 	if _, err := gw.Get(t.Context(), "/readyz"); err != nil {
 		t.Error(err)
 	}
@@ -163,6 +167,16 @@ func TestReadiness(t *testing.T) {
 	}
 	if _, err := gw.Get(t.Context(), "/healthz"); err != nil {
 		t.Error(err)
+	}
+	if err := server.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := gw.Status(t.Context()); err != nil || s.Ready != why.Error() {
+		t.Errorf("leaving because of that: %+v, %v", s, err)
+	}
+	ready = nil
+	if s, err := gw.Status(t.Context()); err != nil || !strings.Contains(s.Ready, "leaving") {
+		t.Errorf("leaving: %+v, %v", s, err)
 	}
 }
 
