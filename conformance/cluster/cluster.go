@@ -343,3 +343,13 @@ func (c *Cluster) Dial(ctx context.Context) (net.Conn, error) {
 
 // Limit is how long anything may take before the test fails.
 func (g *Gateway) Limit() time.Duration { return g.c.Lab.Limit }
+
+// Logs is what the gateways and the balancer said last.
+func (c *Cluster) Logs() string {
+	var b strings.Builder
+	for _, g := range c.Gateways {
+		fmt.Fprintf(&b, "%s:\n%s\n", g.Name, g.Log())
+	}
+	fmt.Fprintf(&b, "balancer:\n%s\n", c.Balancer.Log())
+	return b.String()
+}

@@ -89,7 +89,7 @@ func TestStalls(t *testing.T) {
 	if n == 0 {
 		t.Skip("a measurement: HOLDFAST_STALLS says of how many faults")
 	}
-	c := start(t, cluster.Config{GatewayLease: gatewayLease(t)})
+	c := start(t, cluster.Config{GatewayLease: gatewayLease(t), Args: []string{"--log-level", "debug"}})
 	workers := newWorkers(t, c, mounts)
 	stalls := c.NewStalls()
 	wanted, err := regexp.Compile(os.Getenv("HOLDFAST_KINDS"))
@@ -131,6 +131,9 @@ func suffer(t *testing.T, c *cluster.Cluster, workers []*worker, f cluster.Fault
 	own := since()
 	t.Logf("%s, %s: longest stall %v", f.Name, g.Name, longest)
 	stalls.Note(t, f, longest.took, own)
+	if longest.took > max(f.Bound(c.Config.GatewayLease), time.Second) {
+		t.Logf("from %v to %v, of %s at %v:\n%s", began.UTC(), time.Now().UTC(), f.Name, g.Addr, c.Logs())
+	}
 	f.Mend(t, g)
 	calm := time.Now().Add(reconnects)
 	for _, w := range workers {
