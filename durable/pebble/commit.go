@@ -11,6 +11,7 @@ import (
 	pdb "github.com/cockroachdb/pebble/v2"
 
 	"holdfast/durable"
+	"holdfast/internal/together"
 )
 
 // maxRelease is how many bytes a commit may put that releases something while
@@ -91,7 +92,10 @@ func (s *Store) conflict(ctx context.Context, keys []string) error {
 }
 
 // ack is a commit that is visible and in the log, as far as that is in memory.
-type ack struct{ s *Store }
+type ack struct {
+	s    *Store
+	made together.Mark // a sync that began later covers it
+}
 
 var (
 	acks = sync.Pool{New: func() any { return new(ack) }}
@@ -104,6 +108,7 @@ func (a *ack) Wait() error {
 	if s == nil {
 		return errors.New("durable: Wait was called twice")
 	}
+	made := a.made
 	*a = ack{}
 	acks.Put(a)
 	if err := s.users.enter(); err != nil {
@@ -111,7 +116,7 @@ func (a *ack) Wait() error {
 		return s.outcome()
 	}
 	defer s.users.leave()
-	if err := s.syncs.Do(s.sync); err != nil {
+	if err := s.syncs.Since(made, s.sync); err != nil {
 		s.health.fail(err)
 	}
 	return s.outcome()
@@ -272,7 +277,7 @@ func (t *txn) commit() (a durable.Ack, err error) {
 	}
 	t.batch.Close()
 	own := acks.Get().(*ack)
-	own.s = t.s
+	own.s, own.made = t.s, t.s.syncs.Now()
 	return own, nil
 }
 

@@ -80,3 +80,46 @@ func TestCut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Since runs nothing for a mark that a run covers, waits for one that runs, and
+// begins one for a mark that was made after that began.
+func TestSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c Calls
+		runs := 0
+		quick := func() error { runs++; return nil }
+		first := c.Now()
+		for range 3 {
+			if err := c.Since(first, quick); err != nil || runs != 1 {
+				t.Fatalf("%v after %d runs", err, runs)
+			}
+		}
+		before := c.Now()
+		end, sad := make(chan struct{}), errors.New("sad")
+		go c.Since(before, func() error { <-end; return sad })
+		synctest.Wait()
+		during := c.Now()
+		var ended atomic.Int64
+		go func() {
+			if err := c.Since(before, quick); err != sad {
+				t.Errorf("what runs: %v", err)
+			}
+			ended.Add(1)
+		}()
+		go func() {
+			if err := c.Since(during, quick); err != nil {
+				t.Errorf("what comes next: %v", err)
+			}
+			ended.Add(1)
+		}()
+		synctest.Wait()
+		if n := ended.Load(); n != 0 {
+			t.Errorf("%d did not wait", n)
+		}
+		close(end)
+		synctest.Wait()
+		if n := ended.Load(); n != 2 || runs != 2 {
+			t.Errorf("%d ended after %d runs", n, runs)
+		}
+	})
+}
