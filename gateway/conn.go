@@ -69,8 +69,11 @@ type conn struct {
 	writing   bool
 	gathering bool // somebody waits a moment for more replies and then flushes
 	broken    bool // replies cannot be sent any more
-	flight    int  // requests running outside the reader, and 1 for the reader
+	flight    int  // requests running outside the reader or owed, and 1 for the reader
 	ended     bool
+	owed      []*request // ran, and wait for stable storage
+	spareOwed []*request // memory of an owed that was settled
+	settling  bool       // a worker settles what is owed
 }
 
 func newConn(s *Server, nc *net.TCPConn, remote netip.Addr) *conn {
@@ -135,7 +138,7 @@ func (c *conn) read() {
 func (c *conn) admit() {
 	c.mu.Lock()
 	for (c.flight > c.s.limits.InFlight || c.queued > maxQueued) && !c.broken {
-		if len(c.queue) > 0 && !c.writing {
+		if len(c.queue) > 0 && !c.writing || len(c.owed) > 0 && !c.settling {
 			c.mu.Unlock()
 			c.flush()
 			c.mu.Lock()

@@ -5,15 +5,21 @@
 // # The way of a request
 //
 //	socket ─▶ reader ──┬─▶ answered at once (NULL, refusals)──┐
-//	         1 per     ├─▶ run by the reader itself ──────────┼─▶ replies ─▶ socket
-//	         connection└─▶ run by a worker ───────────────────┘   gathered, one
-//	                                                              system call
+//	         1 per     ├─▶ run by the reader itself ──┬───────┼─▶ replies ─▶ socket
+//	         connection└─▶ run by a worker ───────────┤───────┘   gathered, one
+//	                                                  │       ▲   system call
+//	                                                  └ owed ─┘
 //
 // A request that promises to be quick (Forecaster) is run by the reader: no
 // goroutine is woken, and the replies to requests that came together go out
 // together. Should it turn out slow after all, the watch takes the role of the
 // reader away from its goroutine and gives it to a new one, so nothing waits
 // behind a slow request for more than a few milliseconds.
+//
+// A reply that tells of what is not on stable storage yet is owed (ErrOwed): its
+// request has run and holds no goroutine. When the reader has no more requests at
+// hand, one worker settles all that the connection owes, so that requests that came
+// together share a sync, a wake-up and a system call.
 //
 // # What a client can cost
 //

@@ -18,13 +18,16 @@ import (
 
 // What the test handler does is the first word of the arguments.
 const (
-	doEcho    = iota // the result is the arguments
-	doBlock          // wait for the gate, then echo
-	doPanic          // panic
-	doGarbage        // fail to decode
-	doFail           // another error
-	doGone           // must not be answered
-	doBig            // a result of as many bytes as the second word says
+	doEcho     = iota // the result is the arguments
+	doBlock           // wait for the gate, then echo
+	doPanic           // panic
+	doGarbage         // fail to decode
+	doFail            // another error
+	doGone            // must not be answered
+	doBig             // a result of as many bytes as the second word says
+	doOwe             // the reply must wait until the gate is closed
+	doOweGone         // as doOwe, but then it must not be sent
+	doOwePanic        // as doOwe, but then there is a panic
 )
 
 // testHandler is a Handler whose calls say what they want.
@@ -66,9 +69,24 @@ func (h *testHandler) Compound(ctx context.Context, call *nfsops.Call, w *xdr.Wr
 	case doBig:
 		w.Fixed(make([]byte, r.Uint32()))
 		return r.Err()
+	case doOwe:
+		w.Raw(call.Body)
+		return call.Owe(func() error { return h.settle(nil) })
+	case doOweGone:
+		return call.Owe(func() error { return h.settle(nfsops.ErrGone) })
+	case doOwePanic:
+		return call.Owe(func() error { _ = h.settle(nil); panic("asked for") })
 	}
 	w.Raw(call.Body)
 	return nil
+}
+
+// settle waits for the gate.
+func (h *testHandler) settle(err error) error {
+	h.blocked.Add(1)
+	defer h.blocked.Add(-1)
+	<-h.gate
+	return err
 }
 
 // start runs a Server for the test's duration.

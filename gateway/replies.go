@@ -75,9 +75,13 @@ func (c *conn) enqueue(r reply) {
 }
 
 // flush sends what is queued, unless another goroutine is about to: then that
-// one sends it.
+// one sends it. What is owed begins to be settled.
 func (c *conn) flush() {
 	c.mu.Lock()
+	if len(c.owed) > 0 && !c.settling {
+		c.settling = true
+		c.s.workers.run((*debtor)(c))
+	}
 	if c.writing || len(c.queue) == 0 {
 		last := c.settle()
 		c.mu.Unlock()

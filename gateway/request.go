@@ -85,6 +85,7 @@ func (c *conn) compound(h *oncrpc.Call, cred *credential, in *oncrpc.Buf, body [
 		Remote:  c.remote,
 		Conn:    c,
 		Body:    body,
+		MayOwe:  true,
 	}
 	s.memory.charge(req.cost)
 	s.stats.running.Add(1)
@@ -100,25 +101,32 @@ func (c *conn) compound(h *oncrpc.Call, cred *credential, in *oncrpc.Buf, body [
 	turn := c.turn.Load() + 1
 	c.turn.Store(turn)
 	s.watch.note(c)
-	answer := req.run()
-	if c.turn.CompareAndSwap(turn, turn+1) {
-		c.push(answer)
-		return true
+	owed := req.handle(req.carryOut)
+	mine := c.turn.CompareAndSwap(turn, turn+1)
+	switch {
+	case owed:
+		c.owe(req, mine)
+	case mine:
+		c.push(req.take())
+	default:
+		c.finish(req.take())
 	}
-	c.finish(answer)
-	return false
+	return mine
 }
 
 // work runs the request and sends its reply.
 func (req *request) work() {
 	c := req.c
-	c.finish(req.run())
+	if req.handle(req.carryOut) {
+		c.owe(req, false)
+	} else {
+		c.finish(req.take())
+	}
 }
 
-// run carries the call out and frees everything but the reply.
-func (req *request) run() reply {
+// take ends the request and frees everything but the reply.
+func (req *request) take() reply {
 	c, s := req.c, req.c.s
-	req.handle()
 	data, buf := req.w.Bytes(), req.out
 	s.stats.observe(time.Since(req.start))
 	if !c.answered.Load() && c.answered.CompareAndSwap(false, true) {
@@ -139,10 +147,15 @@ func (req *request) run() reply {
 	return reply{data, buf}
 }
 
-// handle leaves a complete reply in req.w, whatever happens, or nothing if
-// there must not be one.
-func (req *request) handle() {
+// carryOut runs the call.
+func (req *request) carryOut() error {
 	req.begin(oncrpc.Success)
+	return req.c.s.cfg.Handler.Compound(req.c.s.ctx, &req.call, &req.w)
+}
+
+// handle leaves a complete reply in req.w, whatever happens in do, or nothing if
+// there must not be one. It returns true if the reply must wait for settle.
+func (req *request) handle(do func() error) (owed bool) {
 	defer func() {
 		if p := recover(); p != nil {
 			req.c.s.stats.panics.Add(1)
@@ -151,9 +164,11 @@ func (req *request) handle() {
 			req.begin(oncrpc.SystemErr)
 		}
 	}()
-	err := req.c.s.cfg.Handler.Compound(req.c.s.ctx, &req.call, &req.w)
+	err := do()
 	switch {
 	case err == nil:
+	case err == nfsops.ErrOwed:
+		return true
 	case errors.Is(err, nfsops.ErrGone):
 		req.w.Reset()
 	case errors.Is(err, nfsops.ErrGarbage):
@@ -164,6 +179,7 @@ func (req *request) handle() {
 		req.c.s.log.Error("request failed", "remote", req.call.Remote, "xid", req.call.XID, "error", err)
 		req.begin(oncrpc.SystemErr)
 	}
+	return false
 }
 
 // begin starts the reply over.

@@ -2,34 +2,37 @@ package gateway
 
 import "sync"
 
-// workers run requests that may take a while. Idle ones are kept: a goroutine
-// that has run a request has the stack that the next one needs.
+// workers run what may take a while. Idle ones are kept: a goroutine that has run
+// a request has the stack that the next one needs.
 type workers struct {
 	max int // idle ones to keep
 
 	mu     sync.Mutex
-	idle   []chan *request // the one idle for the shortest time is last
+	idle   []chan job // the one idle for the shortest time is last
 	closed bool
 }
 
-// run has the request run in another goroutine.
-func (p *workers) run(req *request) {
+// A job is what a worker does: a request, or settling those of a connection.
+type job interface{ work() }
+
+// run has the job done in another goroutine.
+func (p *workers) run(j job) {
 	p.mu.Lock()
 	if n := len(p.idle); n > 0 {
 		w := p.idle[n-1]
 		p.idle = p.idle[:n-1]
 		p.mu.Unlock()
-		w <- req
+		w <- j
 		return
 	}
 	p.mu.Unlock()
-	go p.work(req)
+	go p.work(j)
 }
 
-func (p *workers) work(req *request) {
-	next := make(chan *request, 1)
-	for req != nil {
-		req.work()
+func (p *workers) work(j job) {
+	next := make(chan job, 1)
+	for j != nil {
+		j.work()
 		p.mu.Lock()
 		if p.closed || len(p.idle) >= p.max {
 			p.mu.Unlock()
@@ -37,7 +40,7 @@ func (p *workers) work(req *request) {
 		}
 		p.idle = append(p.idle, next)
 		p.mu.Unlock()
-		req = <-next
+		j = <-next
 	}
 }
 

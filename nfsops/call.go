@@ -11,6 +11,7 @@
 package nfsops
 
 import (
+	"errors"
 	"net/netip"
 
 	"holdfast/export"
@@ -42,6 +43,28 @@ type Call struct {
 
 	// Body is the arguments of COMPOUND. It is not kept after the call.
 	Body []byte
+
+	// MayOwe says that Compound may return ErrOwed.
+	MayOwe bool
+	owing  func() error
+}
+
+// ErrOwed says that the reply is whole, but must not leave before Call.Settle has
+// returned nil: what it tells of is not on stable storage yet.
+var ErrOwed = errors.New("nfsops: reply waits for stable storage")
+
+// Owe makes settle what Settle calls, and returns ErrOwed.
+func (call *Call) Owe(settle func() error) error {
+	call.owing = settle
+	return ErrOwed
+}
+
+// Settle waits, after ErrOwed, until the reply may leave. The error is like that of
+// Compound, and then there is no reply. It is called once, by any goroutine.
+func (call *Call) Settle() error {
+	settle := call.owing
+	call.owing = nil
+	return settle()
 }
 
 // A Conn is a client's connection as operations see it. Its methods may be

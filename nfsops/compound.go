@@ -135,10 +135,24 @@ func (c *compound) header(tag []byte) {
 func (c *compound) end(status nfs4.Status) error {
 	c.w.PutUint32(c.start, uint32(status))
 	c.w.PutUint32(c.base-4, uint32(c.index))
-	if c.req != nil && !c.finished {
-		c.finished = true
-		c.req.Finish(c.w.Bytes()[c.start:])
+	if c.req == nil || c.finished {
+		return nil
 	}
+	if c.call.MayOwe && c.req.Owes() {
+		return c.call.Owe(c.settleLater)
+	}
+	return c.settle()
+}
+
+// settle ends the request when what it changed is durable.
+func (c *compound) settle() error {
+	err := c.req.Settle()
+	c.finished = true
+	if err != nil {
+		c.req.Abort()
+		return c.unanswered(err)
+	}
+	c.req.Finish(c.w.Bytes()[c.start:])
 	return nil
 }
 

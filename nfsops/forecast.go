@@ -18,15 +18,18 @@ const (
 func (s *Server) Forecast(body []byte) (quick bool, reply int) {
 	r := xdr.NewReader(body)
 	r.Opaque(len(body))
-	r.Uint32() // minor version
+	minor := r.Uint32()
 	n := r.Uint32()
 	if r.Err() != nil || n > 16 {
 		return false, 0
 	}
 	const small = 256
 	reply = small
+	// Who changes state waits for storage only after it ran. In NFSv4.0 it waits
+	// for the turn of its owner.
+	prompt := minor > 0 && s.node.Prompt()
 	for range n {
-		switch nfs4.Op(r.Uint32()) {
+		switch op := nfs4.Op(r.Uint32()); op {
 		case nfs4.OpSequence:
 			r.Fixed(nfs4.SessionSize + 4*4)
 		case nfs4.OpPutFH:
@@ -55,6 +58,11 @@ func (s *Server) Forecast(body []byte) (quick bool, reply int) {
 			if len(r.Opaque(quickWrite)) == 0 {
 				return false, reply
 			}
+		case nfs4.OpOpen, nfs4.OpClose, nfs4.OpLock, nfs4.OpLockU:
+			if !prompt || !quickState(&r, op) {
+				return false, reply
+			}
+			reply += small
 		case nfs4.OpReadDir:
 			return false, 32 << 10
 		default:
@@ -65,6 +73,40 @@ func (s *Server) Forecast(body []byte) (quick bool, reply int) {
 		}
 	}
 	return true, reply
+}
+
+// quickState reads the arguments of an operation that changes state. It returns
+// false if files may change, too.
+func quickState(r *xdr.Reader, op nfs4.Op) bool {
+	const stateid = 16
+	switch op {
+	case nfs4.OpClose:
+		r.Fixed(4 + stateid)
+	case nfs4.OpLockU:
+		r.Fixed(4 + 4 + stateid + 8 + 8)
+	case nfs4.OpLock:
+		r.Fixed(4 + 4 + 8 + 8) // type, reclaim, offset, length
+		if r.Uint32() == 0 {
+			r.Fixed(stateid + 4)
+			return true
+		}
+		r.Fixed(4 + stateid + 4 + 8) // open_to_lock_owner4
+		r.Opaque(nfs4.OpaqueLimit)
+	case nfs4.OpOpen:
+		r.Fixed(4 + 4 + 4 + 8) // seqid, access, deny, client
+		r.Opaque(nfs4.OpaqueLimit)
+		if r.Uint32() != nfs4.OpenNoCreate {
+			return false
+		}
+		switch r.Uint32() {
+		case nfs4.ClaimNull:
+			r.Opaque(quickName)
+		case nfs4.ClaimFH:
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // quickName is the longest name of a LOOKUP that may be found, in bytes.

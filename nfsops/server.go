@@ -104,23 +104,36 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Close() { s.files.close() }
 
 // Compound runs one COMPOUND and appends COMPOUND4res to w. An error is
-// ErrGarbage, ErrGone, or says that the server failed.
+// ErrGarbage, ErrGone, ErrOwed, or says that the server failed. Until an ErrOwed is
+// settled, ctx, call and w stay in use.
 func (s *Server) Compound(ctx context.Context, call *Call, w *xdr.Writer) (err error) {
 	c := s.pool.Get().(*compound)
-	defer func() {
-		if p := recover(); p != nil {
-			s.log.Error("operation panicked", "panic", p, "op", c.op.String(), "stack", string(debug.Stack()))
-			if c.req != nil && c.req.Replay == nil && !c.finished {
-				c.req.Abort()
-			}
-			err = fmt.Errorf("nfsops: %s panicked", c.op)
-			return // the compound is not used again
-		}
-		c.reset()
-		s.pool.Put(c)
-	}()
+	defer func() { err = c.leave(recover(), err) }()
 	c.begin(s, ctx, call, w)
 	return c.run()
+}
+
+// settleLater is what was put off when Compound returned ErrOwed.
+func (c *compound) settleLater() (err error) {
+	defer func() { err = c.leave(recover(), err) }()
+	return c.settle()
+}
+
+// leave gives the compound back after it ran, or panicked. It returns the error of
+// the run.
+func (c *compound) leave(panicked any, err error) error {
+	switch s := c.srv; {
+	case panicked != nil:
+		s.log.Error("operation panicked", "panic", panicked, "op", c.op.String(), "stack", string(debug.Stack()))
+		if c.req != nil && c.req.Replay == nil && !c.finished {
+			c.req.Abort()
+		}
+		return fmt.Errorf("nfsops: %s panicked", c.op) // the compound is not used again
+	case err != ErrOwed:
+		c.reset()
+		s.pool.Put(c)
+	}
+	return err
 }
 
 // writeVerifier is the verifier of WRITE and COMMIT.

@@ -200,6 +200,7 @@ func opSequence(c *compound) nfs4.Status {
 		return c.fail(err)
 	}
 	c.req = req
+	req.Lazily()
 	c.call.Conn.Bind(args.Session, false)
 	if c.admitted() {
 		return c.status

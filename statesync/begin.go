@@ -38,6 +38,9 @@ func (r *Request) tryBegin(ctx context.Context, op nfs4.Op, names []Name, eviden
 	if r.begun {
 		return fmt.Errorf("%w: two operations begun at once", ErrServerFault)
 	}
+	if err := r.Settle(); err != nil {
+		return err
+	}
 	if err := r.hold(ctx, names); err != nil {
 		return err
 	}
@@ -305,6 +308,9 @@ func (r *Request) conclude(ctx context.Context, t *Turn, encode func()) error {
 			t.took(owners)
 			r.freed()
 			r.letGo()
+			if r.owe(ack, nil) {
+				return nil
+			}
 			if err := n.wait(ack); err != nil {
 				r.c.Rewind(mark)
 				r.entry.unknown()

@@ -76,6 +76,9 @@ func (n *Node) runOnce(ctx context.Context, x *change) error {
 	}
 	ack, err := n.insist(ctx, x, f, begun)
 	f.turn.give()
+	if err == nil && x.req.owe(ack, f) {
+		return nil
+	}
 	if err == nil {
 		if err = n.wait(ack); err == nil {
 			x.turn.Release()

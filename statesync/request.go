@@ -52,6 +52,10 @@ type Request struct {
 	// has said yet what came of it.
 	open  bool
 	tried []string // the names that the intent holds, by key
+
+	lazy  bool // Settle will be called
+	debts []debt
+	room  [2]debt // of debts, mostly
 }
 
 // Changed says whether some commit carried the request.
@@ -290,6 +294,8 @@ func (r *Request) Abort() {
 	}
 	r.ended = true
 	r.letGo()
+	// Who sends the request again may be answered from what it committed.
+	_ = r.Settle() // or the store has failed, and answers nobody
 	r.entry.unknown()
 	r.leave(nil)
 }
