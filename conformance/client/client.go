@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"holdfast/internal/nfs4"
 )
@@ -26,6 +27,9 @@ type Config struct {
 	// Options of the connections. Its Callbacks make CREATE_SESSION ask for a
 	// backchannel.
 	Options Options
+	// Patience is how long New asks again while the server answers
+	// NFS4ERR_DELAY; 0 is not at all.
+	Patience time.Duration
 	// Flags of EXCHANGE_ID.
 	Flags uint32
 	// SessionFlags of CREATE_SESSION, beside the backchannel's.
@@ -94,16 +98,34 @@ func New(ctx context.Context, cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c.conn = conn
-	if cfg.Minor == 0 {
-		err = c.establish40()
-	} else {
-		err = c.establish41()
+	establish := c.establish40
+	if cfg.Minor > 0 {
+		establish = c.establish41
 	}
+	err = Patiently(ctx, cfg.Patience, establish)
 	if err != nil {
 		_ = conn.Close()
 		return nil, fmt.Errorf("establishing client %q for NFSv4.%d: %w", cfg.Owner, cfg.Minor, err)
 	}
 	return c, nil
+}
+
+// Patiently does what NFS4ERR_DELAY asks for (RFC 8881 §15.1.1.3), for so long:
+// it waits and tries again. It returns how the last try ended.
+func Patiently(ctx context.Context, long time.Duration, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, long)
+	defer cancel()
+	for pause := 10 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := try()
+		if s, ok := Status(err); !ok || s != nfs4.ErrDelay {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (c *Client) dial(ctx context.Context) (*Conn, error) {

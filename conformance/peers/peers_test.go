@@ -9,10 +9,10 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"holdfast/conformance/client"
 	"holdfast/conformance/kernel"
 	"holdfast/conformance/suite"
 )
@@ -40,22 +40,25 @@ func TestGanesha(t *testing.T) {
 }
 
 func target(lab *kernel.Lab, addr netip.AddrPort, path string) suite.Target {
-	return suite.Target{Path: path, Timeout: 20 * time.Second, Dial: func(ctx context.Context) (net.Conn, error) {
+	return suite.Target{Path: path, Timeout: 20 * time.Second, Parallel: sideBySide, Dial: func(ctx context.Context) (net.Conn, error) {
 		return lab.Dial(ctx, "tcp", addr.String())
 	}}
 }
 
 // compare runs the suite and prints a table of how it ended. A failed test that is
-// not argued under the peer's heading in docs/conformance.md fails the test.
+// not argued under the peer's heading in docs/conformance.md fails the test, as
+// does a peer that ends.
 func compare(t *testing.T, peer string, target suite.Target) {
-	argued := arguments(t, peer)
-	table := "\n| minor version | passed | failed | unsupported | skipped |\n|---|---|---|---|---|\n"
+	argued, deadly := arguments(t, peer)
+	table := "\n| minor version | passed | failed | unsupported | skipped | not run |\n|---|---|---|---|---|---|\n"
 	failed := map[string]bool{}
 	for minor := range uint32(3) {
 		t.Run(fmt.Sprintf("4.%d", minor), func(t *testing.T) {
-			count := map[suite.Outcome]int{}
-			run(t.Context(), target, minor, func(res suite.Result) {
-				count[res.Outcome]++
+			jobs := suite.Jobs(slices.DeleteFunc(suite.All(), func(test suite.Test) bool { return !wanted(&test) }), minor)
+			all := len(jobs)
+			jobs = slices.DeleteFunc(jobs, func(j suite.Job) bool { return deadly[j.Test.Code] })
+			results := run(t, target, jobs)
+			for _, res := range results {
 				switch {
 				case res.Outcome != suite.Fail:
 				case argued[res.Test.Code]:
@@ -65,8 +68,9 @@ func compare(t *testing.T, peer string, target suite.Target) {
 					failed[res.Test.Code] = true
 					t.Errorf("not argued in docs/conformance.md: %v", res)
 				}
-			})
-			table += fmt.Sprintf("| 4.%d | %d | %d | %d | %d |\n", minor, count[suite.Pass], count[suite.Fail], count[suite.Unsupported], count[suite.Skip])
+			}
+			n := suite.Count(results)
+			table += fmt.Sprintf("| 4.%d | %d | %d | %d | %d | %d |\n", minor, n.Passed, n.Failed, n.Unsupported, n.Skipped, all-len(results))
 		})
 	}
 	t.Logf("%s: %d different tests failed%s", peer, len(failed), table)
@@ -81,32 +85,43 @@ func wanted(test *suite.Test) bool {
 	return len(chosen) == 0 || slices.Contains(chosen, test.Code) || slices.Contains(chosen, test.Family())
 }
 
-// run runs the tests of a minor version, and calls each with one result after the
-// other.
-func run(ctx context.Context, target suite.Target, minor uint32, each func(suite.Result)) {
-	var mu sync.Mutex // held around each
-	var wg sync.WaitGroup
-	places := make(chan struct{}, sideBySide)
-	for _, test := range suite.All() {
-		if !test.Minor(minor) || !wanted(&test) {
-			continue
-		}
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			res := suite.RunTest(ctx, target, test, minor)
-			mu.Lock()
-			defer mu.Unlock()
-			each(res)
-		})
+// run runs the jobs until all are done or the peer does not answer any more.
+func run(t *testing.T, target suite.Target, jobs []suite.Job) []suite.Result {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r, err := suite.NewRun(ctx, target)
+	if err != nil {
+		t.Fatal(err)
 	}
-	wg.Wait()
+	results := r.Tests(jobs, func(res suite.Result) {
+		if res.Outcome != suite.Fail || ctx.Err() != nil {
+			return
+		}
+		if err := alive(ctx, target); err != nil {
+			t.Errorf("the server answers no more: %v. Under way were the %d tests that end at this one:\n%v", err, sideBySide, res)
+			cancel()
+		}
+	})
+	_ = r.Close() // tests may have left what cannot be removed
+	return results
 }
 
-var row = regexp.MustCompile("(?m)^\\| `([A-Z0-9]+)`")
+// alive says whether the server still answers.
+func alive(ctx context.Context, target suite.Target) error {
+	conn, err := target.Dial(ctx)
+	if err != nil {
+		return err
+	}
+	c := client.NewConn(conn, client.Options{Timeout: target.Timeout})
+	defer c.Close()
+	return c.Null()
+}
 
-// arguments returns the codes in the table under a heading of docs/conformance.md.
-func arguments(t *testing.T, peer string) map[string]bool {
+var row = regexp.MustCompile("(?m)^\\| (`[A-Z0-9]+`(, `[A-Z0-9]+`)*) \\|")
+
+// arguments returns the codes in the tables under a heading of docs/conformance.md:
+// of failures, and below "Not run" of what the peer does not survive.
+func arguments(t *testing.T, peer string) (argued, deadly map[string]bool) {
 	t.Helper()
 	text, err := os.ReadFile("../../docs/conformance.md")
 	if err != nil {
@@ -118,9 +133,17 @@ func arguments(t *testing.T, peer string) map[string]bool {
 	}
 	section, _, _ = strings.Cut(section, "\n### ")
 	section, _, _ = strings.Cut(section, "\n## ")
-	codes := map[string]bool{}
-	for _, m := range row.FindAllStringSubmatch(section, -1) {
-		codes[m[1]] = true
+	failures, ends, _ := strings.Cut(section, "\nNot run")
+	return codes(failures), codes(ends)
+}
+
+// codes returns the tests that begin the rows of tables.
+func codes(text string) map[string]bool {
+	all := map[string]bool{}
+	for _, m := range row.FindAllStringSubmatch(text, -1) {
+		for code := range strings.FieldsSeq(strings.ReplaceAll(m[1], "`", "")) {
+			all[strings.Trim(code, ",")] = true
+		}
 	}
-	return codes
+	return all
 }

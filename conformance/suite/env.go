@@ -106,9 +106,14 @@ func (e *Env) options() client.Options {
 	return client.Options{Timeout: e.Timeout, Observe: e.trace.add}
 }
 
+// crowded is how long a server is asked again that answers NFS4ERR_DELAY to a new
+// client or at the start: longer than a usual lease, as some have room for a
+// client only when the lease of another has ended.
+const crowded = 2 * time.Minute
+
 // NewClient establishes one more client, changed by mod if it is not nil.
 func (e *Env) NewClient(mod func(cfg *client.Config)) *client.Client {
-	cfg := client.Config{Dial: e.Dial, Minor: e.Minor, Options: e.options()}
+	cfg := client.Config{Dial: e.Dial, Minor: e.Minor, Options: e.options(), Patience: crowded}
 	if mod != nil {
 		mod(&cfg)
 	}
@@ -368,7 +373,7 @@ func (e *Env) NeedAttr(fh client.FH, attrs ...nfs4.Attr) {
 func (e *Env) cleanup() {
 	if len(e.dirs) > 0 && e.main != nil {
 		// The test may have dropped the main client's connection or lease.
-		c, err := client.New(e.ctx, client.Config{Dial: e.Dial, Minor: e.Minor, Options: e.options()})
+		c, err := client.New(e.ctx, client.Config{Dial: e.Dial, Minor: e.Minor, Options: e.options(), Patience: crowded})
 		if err == nil {
 			for _, name := range e.dirs {
 				removeTree(c, e.work, name)

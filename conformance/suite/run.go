@@ -69,7 +69,13 @@ func NewRun(ctx context.Context, target Target) (*Run, error) {
 		return nil, err
 	}
 	defer func() { _ = c.Destroy() }()
-	work, err := c.Walk(target.Path)
+	var work client.FH
+	// The first operation on a filehandle may have to wait until the server has
+	// asked what it exports.
+	err = client.Patiently(ctx, crowded, func() (err error) {
+		work, err = c.Walk(target.Path)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("path %q: %w", target.Path, err)
 	}
@@ -88,7 +94,7 @@ func NewRun(ctx context.Context, target Target) (*Run, error) {
 // speaks.
 func (r *Run) anyClient() (c *client.Client, err error) {
 	for _, minor := range []uint32{1, 2, 0} {
-		cfg := client.Config{Dial: r.dialer(0, false), Minor: minor, Options: client.Options{Timeout: r.target.Timeout}}
+		cfg := client.Config{Dial: r.dialer(0, false), Minor: minor, Options: client.Options{Timeout: r.target.Timeout}, Patience: crowded}
 		if c, err = client.New(r.ctx, cfg); err == nil {
 			return c, nil
 		}
