@@ -13,6 +13,8 @@ func nameTests() []Test {
 		{Code: "NAME1", minors: all, RFC: "RFC 8881 §14", Says: "UTF-8 names of every script come back as they were given", run: nameUTF8},
 		{Code: "NAME2", minors: all, RFC: "RFC 8881 §5.8.2.26", Says: "a name of maxname bytes works, one byte more is NFS4ERR_NAMETOOLONG", run: nameLength},
 		{Code: "NAME3", minors: all, RFC: "RFC 8881 §14.5", Says: "a slash or a zero byte in a name is refused", run: nameBadChars},
+		{Code: "NAME8", minors: all, RFC: "RFC 7530 §13.1.7.3, RFC 8881 §15.1.7.3", Says: "a name of 4097 bytes, which the XDR definition allows, is NFS4ERR_NAMETOOLONG", run: nameHuge},
+		{Code: "NAME9", minors: all, Flags: extra, RFC: "RFC 7530 §12.7, RFC 8881 §14.5", Says: "a slash or a zero byte in a name should be NFS4ERR_BADCHAR or NFS4ERR_BADNAME", run: nameBadCharStatus},
 		{Code: "NAME4", minors: all, RFC: "RFC 8881 §14.5", Says: "bytes that are not UTF-8 are refused, or come back as they were", run: nameNotUTF8},
 		{Code: "NAME5", minors: all, RFC: "RFC 8881 §5.8.2.9, §5.8.2.10", Says: "case_insensitive and case_preserving tell the truth", run: nameCase},
 		{Code: "NAME6", minors: all, RFC: "RFC 8881 §14", Says: "names that look odd to a shell are plain names", run: nameOdd},
@@ -55,13 +57,34 @@ func nameLength(e *Env) {
 func nameBadChars(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	want := is(nfs4.ErrBadChar, nfs4.ErrBadName, nfs4.ErrInval)
-	for _, name := range []string{"a/b", "/", "../x", "x/", "a\x00b", "\x00"} {
+	// The status is what the server "should" return: NAME9.
+	want := is(nfs4.ErrBadChar, nfs4.ErrBadName, nfs4.ErrInval, nfs4.ErrAccess)
+	for _, name := range badCharNames {
 		e.Want(c, want, client.PutFH(dir), client.Mkdir(name))
 		e.Want(c, append(want, nfs4.ErrNoEnt), client.PutFH(dir), client.Lookup(name))
 		_, err := c.CreateFile(dir, name)
 		e.Err(err, want...)
 	}
+	if got := e.Names(c, dir); len(got) != 0 {
+		e.Errorf("created %q", got)
+	}
+}
+
+// badCharNames have a character that no file system allows in a name.
+var badCharNames = []string{"a/b", "/", "../x", "x/", "a\x00b", "\x00"}
+
+func nameBadCharStatus(e *Env) {
+	for _, name := range badCharNames {
+		e.Want(e.Client(), is(nfs4.ErrBadChar, nfs4.ErrBadName, nfs4.ErrInval), client.PutFH(e.Dir()), client.Mkdir(name))
+	}
+}
+
+func nameHuge(e *Env) {
+	c := e.Client()
+	dir := e.Dir()
+	huge := strings.Repeat("n", 4097)
+	e.Want(c, is(nfs4.ErrNameTooLong), client.PutFH(dir), client.Lookup(huge))
+	e.Want(c, is(nfs4.ErrNameTooLong), client.PutFH(dir), client.Mkdir(huge))
 	if got := e.Names(c, dir); len(got) != 0 {
 		e.Errorf("created %q", got)
 	}

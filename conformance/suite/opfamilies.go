@@ -26,11 +26,7 @@ func opTests() []Test {
 			add(o, "CUT", "the arguments of %v, cut short anywhere, are NFS4ERR_BADXDR", opCut)
 		}
 	}
-	for _, o := range opCases() {
-		if _, ok := goneType[o.num]; ok {
-			add(o, "GONE", "%v of an object whose last name was removed is NFS4ERR_STALE", opGone)
-		}
-	}
+	tests = append(tests, goneTests()...)
 	for _, o := range opCases() {
 		if o.minors()&v12 != 0 && needsSession(o.num) {
 			o := o
@@ -103,36 +99,4 @@ func opAlone(e *Env, o opCase) {
 	c := e.Client()
 	e.WantRaw(e.Conn(), is(nfs4.ErrNotOnlyOp), o.make(c), client.PutRootFH())
 	e.OK(c, client.PutRootFH()) // the session lives, so it had no effect
-}
-
-// goneType are the operations that make sense on a filehandle alone, with the
-// type of object for which they would not be refused anyway.
-var goneType = map[nfs4.Op]nfs4.FileType{
-	nfs4.OpAccess: nfs4.TypeReg, nfs4.OpCommit: nfs4.TypeReg, nfs4.OpGetAttr: nfs4.TypeReg, nfs4.OpRead: nfs4.TypeReg, nfs4.OpSetAttr: nfs4.TypeReg,
-	nfs4.OpWrite: nfs4.TypeReg, nfs4.OpVerify: nfs4.TypeReg, nfs4.OpNVerify: nfs4.TypeReg, nfs4.OpOpenAttr: nfs4.TypeReg, nfs4.OpLockT: nfs4.TypeReg,
-	nfs4.OpLink: nfs4.TypeReg, nfs4.OpSeek: nfs4.TypeReg, nfs4.OpReadPlus: nfs4.TypeReg, nfs4.OpGetXattr: nfs4.TypeReg, nfs4.OpSetXattr: nfs4.TypeReg,
-	nfs4.OpListXattrs: nfs4.TypeReg, nfs4.OpRemoveXattr: nfs4.TypeReg,
-	nfs4.OpLookup: nfs4.TypeDir, nfs4.OpLookupP: nfs4.TypeDir, nfs4.OpReadDir: nfs4.TypeDir, nfs4.OpCreate: nfs4.TypeDir, nfs4.OpRemove: nfs4.TypeDir,
-	nfs4.OpOpen: nfs4.TypeDir, nfs4.OpSecInfo: nfs4.TypeDir, nfs4.OpReadLink: nfs4.TypeLnk,
-}
-
-// opGone removes the object between two requests.
-func opGone(e *Env, o opCase) {
-	c := e.Client()
-	dir := e.Dir()
-	var fh client.FH
-	switch goneType[o.num] {
-	case nfs4.TypeReg:
-		fh = e.Closed(c, dir, "gone", "contents")
-	case nfs4.TypeLnk:
-		fh = e.symlink(c, dir, "gone", "text")
-	default:
-		fh = e.Mkdir(c, dir, "gone")
-	}
-	e.OK(c, client.PutFH(dir), client.Remove("gone"))
-	ops := []client.Op{client.PutFH(fh), o.make(c)}
-	if o.num == nfs4.OpLink { // the object is the saved filehandle
-		ops = []client.Op{client.PutFH(fh), client.SaveFH(), client.PutFH(dir), o.make(c)}
-	}
-	e.Expect(e.Do(c, ops...), o.orNotSupp(nfs4.ErrStale, nfs4.ErrFHExpired))
 }

@@ -219,7 +219,10 @@ func useOtherFile(e *Env, u stateidUse) {
 	// The operation is done to another file that the same owners hold.
 	g, err := h.c.Open(h.f.Owner, h.dir, client.OpenArgs{Access: 3, How: nfs4.OpenCreate, Attrs: new(client.Attrs).SetMode(0o644), Name: "g"})
 	e.Must(err)
-	h.f, h.l = g, g.Locks(client.NewOwner())
+	// As in holding: the seqid is right for whichever lock owner a server finds.
+	locker := client.NewOwner()
+	locker.Seqid = h.l.Owner.Seqid - 1
+	h.f, h.l = g, g.Locks(locker)
 	e.Must(h.l.Lock(nfs4.WriteLT, 0, 10))
 	e.wantUse(h, u, open, lock, nfs4.ErrBadStateid)
 }
