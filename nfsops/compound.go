@@ -269,6 +269,30 @@ func (c *compound) tooBig() nfs4.Status {
 	return nfs4.ErrRepTooBig
 }
 
+// needs is how many bytes of the reply must be free before an operation runs that
+// has an effect: its result must fit, for the effect cannot be undone. A CLOSE or
+// WRITE is not refused for more than it needs.
+func needs(op nfs4.Op) int {
+	switch {
+	case op == nfs4.OpClose:
+		return nfs4.OtherSize + 4
+	case op == nfs4.OpWrite:
+		return 4 + 4 + nfs4.VerifierSize
+	case changes[op]:
+		return 256
+	}
+	return 0
+}
+
+// tooSmall is the status of a listing without room for one entry: the client's
+// own limit is too small, or that of the session.
+func (c *compound) tooSmall(maxcount int) nfs4.Status {
+	if c.req != nil && c.space() < maxcount {
+		return c.tooBig()
+	}
+	return nfs4.ErrTooSmall
+}
+
 // space is how many bytes the running operation's result may still take.
 func (c *compound) space() int { return c.maxReply - (c.w.Len() - c.start) }
 
@@ -290,11 +314,8 @@ func (c *compound) dispatch() nfs4.Status {
 	if !c.op.In(c.minor) || handler == nil {
 		return nfs4.ErrNotSupp
 	}
-	if c.req != nil && changes[c.op] && c.space() < 1024 && c.op != nfs4.OpClose {
-		// The result of what cannot be undone must fit.
-		if c.space() < 256 {
-			return c.tooBig()
-		}
+	if c.req != nil && c.space() < needs(c.op) {
+		return c.tooBig()
 	}
 	c.fresh = c.fresh && (c.op == nfs4.OpGetFH || c.op == nfs4.OpGetAttr || c.op == nfs4.OpAccess)
 	status := handler(c)

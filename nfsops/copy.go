@@ -62,12 +62,14 @@ func (c *compound) checkRanges(src *openFile, srcOff, dstOff, count uint64) (uin
 	if dstOff > math.MaxInt64-count {
 		return 0, nfs4.ErrFBig
 	}
-	same := string(c.cur.wire()) == string(c.saved.wire())
-	if same && srcOff < dstOff+count && dstOff < srcOff+count {
+	if c.sameFile() && srcOff < dstOff+count && dstOff < srcOff+count {
 		return 0, nfs4.ErrInval
 	}
 	return count, nfs4.OK
 }
+
+// sameFile says whether the saved filehandle is the current one.
+func (c *compound) sameFile() bool { return string(c.cur.wire()) == string(c.saved.wire()) }
 
 // opCopy is COPY (RFC 7862 §15.2) within this server. It is always synchronous
 // and may be short, like write(2): so no callback is needed to tell its end.
@@ -100,6 +102,9 @@ func opCopy(c *compound) nfs4.Status {
 	}
 	defer src.release()
 	defer dst.release()
+	if c.sameFile() { // which only CLONE may do
+		return nfs4.ErrInval
+	}
 	n, status := c.checkRanges(src, srcOff, dstOff, count)
 	if status != nfs4.OK {
 		return status

@@ -60,7 +60,7 @@ func opReadDir(c *compound) nfs4.Status {
 	}
 	limit := min(int(maxcount), c.space())
 	if limit < readDirMin {
-		return nfs4.ErrTooSmall
+		return c.tooSmall(int(maxcount))
 	}
 	l := &listing{c: c, mask: mask, end: c.w.Len() + limit - readDirTail, names: int(dircount)}
 	if dircount == 0 {
@@ -74,7 +74,8 @@ func opReadDir(c *compound) nfs4.Status {
 	case err != nil:
 		return c.notDir(c.fail(err))
 	case l.full && l.count == 0:
-		return nfs4.ErrTooSmall
+		c.w.Truncate(c.opStart + 8)
+		return c.tooSmall(int(maxcount))
 	}
 	c.w.Bool(false)
 	c.w.Bool(eof && !l.full)

@@ -116,8 +116,9 @@ func encodeChannel(w *xdr.Writer, a *statesync.ChannelAttrs) {
 	}
 }
 
-// callbackSec reads callback_sec_parms4<> and returns its bytes.
-func callbackSec(r *xdr.Reader) []byte {
+// callbackSec reads callback_sec_parms4<> and returns its bytes. gss says that
+// they name a handle of RPCSEC_GSS, of which this server has given none.
+func callbackSec(r *xdr.Reader) (parms []byte, gss bool) {
 	from := r.Offset()
 	for range r.Count(16, 4) {
 		switch Flavor(r.Uint32()) {
@@ -131,6 +132,7 @@ func callbackSec(r *xdr.Reader) []byte {
 				r.Uint32()
 			}
 		case 6: // RPCSEC_GSS
+			gss = true
 			r.Uint32()
 			r.Opaque(nfs4.OpaqueLimit)
 			r.Opaque(nfs4.OpaqueLimit)
@@ -139,9 +141,9 @@ func callbackSec(r *xdr.Reader) []byte {
 		}
 	}
 	if r.Err() != nil {
-		return nil
+		return nil, false
 	}
-	return r.Bytes()[from:r.Offset()]
+	return r.Bytes()[from:r.Offset()], gss
 }
 
 // opCreateSession is CREATE_SESSION (RFC 8881 §18.36).
@@ -152,9 +154,13 @@ func opCreateSession(c *compound) nfs4.Status {
 	args.Fore = decodeChannel(&c.r)
 	args.Back = decodeChannel(&c.r)
 	args.CallbackProgram = c.r.Uint32()
-	args.CallbackSec = callbackSec(&c.r)
-	if c.r.Err() != nil {
+	var gss bool
+	args.CallbackSec, gss = callbackSec(&c.r)
+	switch {
+	case c.r.Err() != nil:
 		return nfs4.ErrBadXDR
+	case gss:
+		return nfs4.ErrNoEnt
 	}
 	if args.Flags&^uint32(nfs4.CreateSessionPersist|nfs4.CreateSessionConnBackChan|nfs4.CreateSessionConnRDMA) != 0 {
 		return nfs4.ErrInval
@@ -208,7 +214,7 @@ func opSequence(c *compound) nfs4.Status {
 	fore := &req.Session.Fore
 	c.maxReply = int(fore.MaxReply) - rpcReplyHeader
 	if args.CacheThis {
-		c.maxReply = min(c.maxReply, int(fore.MaxCached))
+		c.maxReply = min(c.maxReply, int(fore.MaxCached)-rpcReplyHeader)
 	}
 	args.Session.Encode(c.w)
 	c.w.Uint32(args.Sequence)
@@ -281,9 +287,12 @@ func opBindConnToSession(c *compound) nfs4.Status {
 // that there is nothing to remember beyond checking it.
 func opBackchannelCtl(c *compound) nfs4.Status {
 	c.r.Uint32() // program
-	callbackSec(&c.r)
-	if c.r.Err() != nil {
+	_, gss := callbackSec(&c.r)
+	switch {
+	case c.r.Err() != nil:
 		return nfs4.ErrBadXDR
+	case gss:
+		return nfs4.ErrNoEnt
 	}
 	return nfs4.OK
 }

@@ -232,6 +232,7 @@ func opListXattrs(c *compound) nfs4.Status {
 	}
 	sort.Strings(names)
 	names = names[cookie:]
+	asked := max
 	max = min(max, c.space())
 	const fixed = 8 + 4 + 4 // cookie, count, eof
 	used := fixed
@@ -241,7 +242,7 @@ func opListXattrs(c *compound) nfs4.Status {
 		n++
 	}
 	if max < fixed || n == 0 && len(names) > 0 {
-		return nfs4.ErrTooSmall
+		return c.tooSmall(asked)
 	}
 	c.w.Uint64(cookie + uint64(n))
 	c.w.Uint32(uint32(n))

@@ -57,18 +57,14 @@ func compare(t *testing.T, peer string, target suite.Target) {
 			jobs := suite.Jobs(slices.DeleteFunc(suite.All(), func(test suite.Test) bool { return !wanted(&test) }), minor)
 			all := len(jobs)
 			jobs = slices.DeleteFunc(jobs, func(j suite.Job) bool { return deadly[j.Test.Code] })
-			results := run(t, target, jobs)
-			for _, res := range results {
-				switch {
-				case res.Outcome != suite.Fail:
-				case argued[res.Test.Code]:
-					failed[res.Test.Code] = true
+			results := run(t, target, jobs, func(res suite.Result) {
+				failed[res.Test.Code] = true
+				if argued[res.Test.Code] {
 					t.Logf("argued: %v", res)
-				default:
-					failed[res.Test.Code] = true
+				} else {
 					t.Errorf("not argued in docs/conformance.md: %v", res)
 				}
-			}
+			})
 			n := suite.Count(results)
 			table += fmt.Sprintf("| 4.%d | %d | %d | %d | %d | %d |\n", minor, n.Passed, n.Failed, n.Unsupported, n.Skipped, all-len(results))
 		})
@@ -85,8 +81,9 @@ func wanted(test *suite.Test) bool {
 	return len(chosen) == 0 || slices.Contains(chosen, test.Code) || slices.Contains(chosen, test.Family())
 }
 
-// run runs the jobs until all are done or the peer does not answer any more.
-func run(t *testing.T, target suite.Target, jobs []suite.Job) []suite.Result {
+// run runs the jobs until all are done or the peer does not answer any more, and
+// calls failed with each that fails, one at a time.
+func run(t *testing.T, target suite.Target, jobs []suite.Job, failed func(suite.Result)) []suite.Result {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r, err := suite.NewRun(ctx, target)
@@ -97,8 +94,9 @@ func run(t *testing.T, target suite.Target, jobs []suite.Job) []suite.Result {
 		if res.Outcome != suite.Fail || ctx.Err() != nil {
 			return
 		}
+		failed(res)
 		if err := alive(ctx, target); err != nil {
-			t.Errorf("the server answers no more: %v. Under way were the %d tests that end at this one:\n%v", err, sideBySide, res)
+			t.Errorf("the server answers no more: %v. Under way were %s and the %d tests beside it", err, res.Name(), sideBySide-1)
 			cancel()
 		}
 	})

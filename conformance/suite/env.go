@@ -113,11 +113,16 @@ const crowded = 2 * time.Minute
 
 // NewClient establishes one more client, changed by mod if it is not nil.
 func (e *Env) NewClient(mod func(cfg *client.Config)) *client.Client {
-	cfg := client.Config{Dial: e.Dial, Minor: e.Minor, Options: e.options(), Patience: crowded}
+	cfg := client.Config{Dial: e.Dial, Minor: e.Minor, Options: e.options()}
 	if mod != nil {
 		mod(&cfg)
 	}
 	c, err := client.New(e.ctx, cfg)
+	if s, ok := client.Status(err); ok && s == nfs4.ErrDelay {
+		e.run.crowded.Store(true)
+		cfg.Patience = crowded
+		c, err = client.New(e.ctx, cfg)
+	}
 	if s, ok := client.Status(err); ok && s == nfs4.ErrMinorVersMismatch {
 		e.Unsupportedf("the server does not speak NFSv4.%d", e.Minor)
 	}
@@ -384,8 +389,41 @@ func (e *Env) cleanup() {
 	for _, c := range e.clients {
 		c.Close()
 	}
+	e.leave()
 	for _, c := range e.conns {
 		_ = c.Close()
+	}
+}
+
+// leave ends the sessions of the test's clients, by a connection of its own, as
+// the test may have broken theirs: a server that keeps replies for many sessions
+// grants fewer and fewer slots. One without room has them forget their clients.
+func (e *Env) leave() {
+	if e.Minor == 0 || len(e.clients) == 0 {
+		return
+	}
+	nc, err := e.Dial(e.ctx)
+	if err != nil {
+		return
+	}
+	conn := client.NewConn(nc, e.options())
+	defer conn.Close()
+	for _, c := range e.clients {
+		if _, err := conn.Compound(e.Minor, client.DestroySession(c.Session.ID)); err != nil {
+			return
+		}
+		if e.run.crowded.Load() {
+			e.forget(c)
+		}
+	}
+}
+
+// forget takes away all that the server holds for a client: it comes back as one
+// that was started anew, which ends what was (RFC 8881 §18.35.4), and leaves.
+func (e *Env) forget(c *client.Client) {
+	cfg := client.Config{Dial: e.Dial, Minor: e.Minor, Owner: c.Config.Owner, Options: e.options(), Patience: crowded}
+	if again, err := client.New(e.ctx, cfg); err == nil {
+		_ = again.Destroy()
 	}
 }
 

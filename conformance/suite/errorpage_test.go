@@ -2,7 +2,6 @@ package suite
 
 import (
 	"flag"
-	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"holdfast/internal/nfs4"
 )
 
-var update = flag.Bool("update", false, "write docs/conformance-errors.md and holes.txt anew")
+var update = flag.Bool("update", false, "write docs/conformance-errors.md anew")
 
 const errorPageFile = "../../docs/conformance-errors.md"
 
@@ -40,8 +39,9 @@ func checkErrorPage(t *testing.T, results []Result) {
 	}
 }
 
-// updateErrorPage writes the page anew, and holes.txt: without the lines that
-// speak of what is provoked, and with new ones for errors without a reason.
+// updateErrorPage writes the page anew, and holes.txt without the lines that
+// speak of what is provoked. Reasons it has none to give: those are written by
+// hand.
 func updateErrorPage(t *testing.T, results []Result) {
 	t.Helper()
 	holes, err := parseHoles(holesText)
@@ -57,7 +57,7 @@ func updateErrorPage(t *testing.T, results []Result) {
 	}
 	text := strings.Join(lines, "\n")
 	for _, h := range p.bare {
-		text += fmt.Sprintf("%s %s %s: %s\n", h.list, h.op, h.err, open)
+		t.Errorf("%s of %s (%s) is not provoked and holes.txt gives no reason", h.err, h.op, h.list)
 	}
 	if holes, err = parseHoles(text); err != nil {
 		t.Fatal(err)
@@ -100,6 +100,9 @@ func TestHoles(t *testing.T) {
 		_, lists[l.name] = l.errorsOf()
 	}
 	for _, h := range holes {
+		if strings.Contains(h.reason, "OPEN") && len(h.reason) < 10 {
+			t.Errorf("holes.txt:%d: %q is no reason", h.line, h.reason)
+		}
 		if h.exact() && lists[h.list][h.op] == nil {
 			t.Errorf("holes.txt:%d: no table %s with operation %s", h.line, h.list, h.op)
 		}

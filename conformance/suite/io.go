@@ -306,7 +306,7 @@ func ioLargeFile(e *Env) {
 func stateidTests() []Test {
 	return []Test{
 		{Code: "SID1", minors: all, RFC: "RFC 8881 §8.2.4", Says: "a stateid of another file is NFS4ERR_BAD_STATEID", run: sidOtherFile},
-		{Code: "SID2", minors: all, RFC: "RFC 8881 §8.2.4", Says: "a stateid of a closed open is NFS4ERR_BAD_STATEID", run: sidClosed},
+		{Code: "SID2", minors: all, RFC: "RFC 8881 §8.2.4", Says: "a stateid of a closed open is NFS4ERR_BAD_STATEID; NFSv4.0 may not know it from one that expired", run: sidClosed},
 		{Code: "SID3", minors: all, RFC: "RFC 8881 §8.2.2", Says: "an older seqid is NFS4ERR_OLD_STATEID", run: sidOld},
 		{Code: "SID4", minors: all, RFC: "RFC 8881 §8.2.2", Says: "a newer seqid than was given is NFS4ERR_BAD_STATEID", run: sidNewer},
 		{Code: "SID5", minors: v12, RFC: "RFC 8881 §8.2.2", Says: "a seqid of zero stands for the newest", run: sidZero},
@@ -336,8 +336,12 @@ func sidClosed(e *Env) {
 	c := e.Client()
 	f := e.File(c, e.Dir(), "f", "x")
 	e.Must(f.Close())
-	e.Want(c, is(nfs4.ErrBadStateid, nfs4.ErrExpired), client.PutFH(f.FH), client.Read(f.Stateid, 0, 1))
-	e.Want(c, is(nfs4.ErrBadStateid, nfs4.ErrExpired), client.PutFH(f.FH), client.Write(f.Stateid, 0, nfs4.FileSync, []byte("z")))
+	want := is(nfs4.ErrBadStateid)
+	if e.Minor == 0 { // a stateid does not tell whether its client's lease is over
+		want = append(want, nfs4.ErrExpired)
+	}
+	e.Want(c, want, client.PutFH(f.FH), client.Read(f.Stateid, 0, 1))
+	e.Want(c, want, client.PutFH(f.FH), client.Write(f.Stateid, 0, nfs4.FileSync, []byte("z")))
 }
 
 // upgraded opens a file twice with one owner, so that its stateid has a seqid

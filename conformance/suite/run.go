@@ -40,7 +40,10 @@ type Run struct {
 	ctx    context.Context
 	own    string // the run's directory
 	turn   atomic.Uint32
-	chaos  *chaos
+	// crowded is set when the server had no room for a new client. Tests then
+	// take theirs away when they end.
+	crowded atomic.Bool
+	chaos   *chaos
 
 	// Tests that disturb others hold it whole, the others shared.
 	together sync.RWMutex

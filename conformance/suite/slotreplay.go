@@ -95,6 +95,9 @@ func slotReplayTests() []Test {
 
 func replayed(e *Env, r slotReplay) {
 	h := e.holding(e.Client())
+	if h.c.Session.Granted.Fore.MaxRequests < 2 {
+		e.Skipf("the server grants one slot, and the test looks while it holds one")
+	}
 	e.Closed(h.c, h.dir, "other", "")
 	if r.num == nfs4.OpRemoveXattr {
 		e.optional(e.Do(h.c, client.PutFH(h.f.FH), client.SetXattr(nfs4.SetXattrEither, "kept", []byte("v"))))

@@ -85,7 +85,7 @@ func (t *Test) Family() string { return strings.TrimRight(t.Code, "0123456789") 
 // All returns every test, in order.
 func All() []Test {
 	return slices.Concat(
-		rpcTests(), compoundTests(), opTests(), stateidUseTests(), nameCaseTests(), overlapTests(), attrFamilies(), attrSetTests(), shareCaseTests(), openClaimTests(), exclusiveTests(), slotReplayTests(), ownerReplayTests(), readdirCaseTests(), deniedTests(), v42CaseTests(), exchangeTests(), createSessionTests(), sequenceTests(), sessionTests(), clientIDTests(),
+		rpcTests(), compoundTests(), opTests(), stateidUseTests(), nameCaseTests(), overlapTests(), attrFamilies(), attrSetTests(), shareCaseTests(), openClaimTests(), exclusiveTests(), slotReplayTests(), ownerReplayTests(), readdirCaseTests(), deniedTests(), v42CaseTests(), exchangeTests(), createSessionTests(), sequenceTests(), sessionTests(), clientIDTests(), tooBigTests(), errorCases(),
 		handleTests(), lookupTests(), attrTests(), setattrTests(), verifyTests(), createTests(), linkTests(), removeTests(), renameTests(), readdirTests(),
 		ioTests(), stateidTests(), openTests(), createModeTests(), shareTests(), lockTests(), lockRangeTests(), seqidTests(), nameTests(), xdrTests(), v42Tests(), copyTests(), xattrTests(), pnfsTests(),
 		exactlyOnceTests(), leaseTests(), permissionTests(), unitedTests(), sharingTests(), raceTests(),
