@@ -42,6 +42,7 @@ type conn struct {
 	rd    *oncrpc.Reader
 	creds credCache
 	fresh bool // the next Read begins a record
+	order callOrder
 
 	// turn is odd while the reader itself runs a request. Who moves it on from
 	// there (the goroutine that ran it, or the watch) has the role.

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"holdfast/internal/moment"
 	"holdfast/internal/oncrpc"
 	"holdfast/internal/xdr"
 	"holdfast/nfsops"
@@ -26,6 +27,20 @@ type request struct {
 	start time.Time
 }
 
+// A callOrder watches over the xids of a connection's calls. A client counts them
+// up; one that also talks to other gateways leaves gaps.
+type callOrder struct {
+	xid   uint32
+	since uint64 // moment of the last gap
+}
+
+func (o *callOrder) note(xid uint32) {
+	if o.since == 0 || xid != o.xid+1 {
+		o.since = moment.Next()
+	}
+	o.xid = xid
+}
+
 // dispatch answers a record, runs it, or hands it to a worker. It returns
 // more = false if the role of the reader was taken away meanwhile. The error
 // says that the record is not RPC.
@@ -39,6 +54,7 @@ func (c *conn) dispatch(in *oncrpc.Buf) (more bool, err error) {
 		in.Free()
 		return true, nil
 	}
+	c.order.note(h.XID)
 	v, cred := c.judge(&h, err)
 	switch {
 	case v == notRPC:
@@ -84,6 +100,7 @@ func (c *conn) compound(h *oncrpc.Call, cred *credential, in *oncrpc.Buf, body [
 		Machine: cred.machine,
 		Remote:  c.remote,
 		Conn:    c,
+		Since:   c.order.since,
 		Body:    body,
 		MayOwe:  true,
 	}

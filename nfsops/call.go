@@ -41,6 +41,10 @@ type Call struct {
 	// Conn is the connection that the call came in on.
 	Conn Conn
 
+	// Since is the moment from which on the connection's calls followed each other, by their xids,
+	// so that they may be taken for all that a client of NFSv4.0 sent.
+	Since uint64
+
 	// Body is the arguments of COMPOUND. It is not kept after the call.
 	Body []byte
 

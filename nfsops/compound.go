@@ -60,6 +60,7 @@ type compound struct {
 	statfs        export.Statfs
 	squashedFor   uint32
 	squashedValid bool
+	unsaved       bool // an effect must not be repeated and no commit has recorded it
 	endsSession   bool // DESTROY_SESSION of the request's own session ran
 }
 
@@ -96,24 +97,35 @@ func (c *compound) run() error {
 		return ErrGarbage
 	}
 	c.nops = int(n)
-	for c.index < c.nops && c.status == nfs4.OK {
-		c.status = c.step()
-		if c.status != nfs4.OK && c.gone == nil && !c.finished && !c.jumped {
-			c.refused()
-		}
-		if c.gone != nil {
-			if c.req != nil && !c.finished {
-				c.finished = true
-				c.req.Abort()
+	for {
+		for c.index < c.nops && c.status == nfs4.OK {
+			c.status = c.step()
+			if c.status != nfs4.OK && c.gone == nil && !c.finished && !c.jumped {
+				c.refused()
 			}
+			if c.over() {
+				return c.gone
+			}
+			c.index++
+		}
+		again := c.keep()
+		if c.over() {
 			return c.gone
 		}
-		if c.finished { // a replay was sent
-			return nil
+		if !again {
+			return c.end(c.status)
 		}
-		c.index++
 	}
-	return c.end(c.status)
+}
+
+// over says that the request needs no reply of its own any more: none may be sent,
+// or a replay was.
+func (c *compound) over() bool {
+	if c.gone != nil && c.req != nil && !c.finished {
+		c.finished = true
+		c.req.Abort()
+	}
+	return c.gone != nil || c.finished
 }
 
 // pick chooses between a status of 4.0 and one of later versions.
@@ -129,6 +141,38 @@ func (c *compound) header(tag []byte) {
 	c.w.Opaque(tag)
 	c.w.Uint32(0) // number of results
 	c.base = c.w.Len()
+}
+
+// noteEffect says, after an operation succeeded, whether its effect is to be
+// recorded. A WRITE is the same when it is run again, and asks no store (G7), unless
+// the client wants its reply kept (RFC 8881 §2.10.6.1.3).
+func (c *compound) noteEffect() {
+	switch c.op {
+	case nfs4.OpAllocate, nfs4.OpDeallocate, nfs4.OpCopy, nfs4.OpClone, nfs4.OpWriteSame:
+		c.unsaved = true
+	case nfs4.OpWrite:
+		c.unsaved = c.unsaved || c.cacheThis
+	}
+}
+
+// keep records the effects on data, when every operation ran. Where the store cannot
+// take it, they stay as good as those of a WRITE. It returns true if the request also
+// ran elsewhere, and the COMPOUND is to go on from there.
+func (c *compound) keep() (again bool) {
+	if !c.unsaved || c.req == nil {
+		return false
+	}
+	c.unsaved = false
+	c.index-- // the place is that of the last operation
+	done := c.done
+	c.done, c.jumped = true, false
+	err := c.req.Keep(c.ctx)
+	c.done = done
+	if errors.Is(err, statesync.ErrDuplicate) || errors.Is(err, statesync.ErrFenced) {
+		c.fail(err)
+	}
+	c.index++
+	return c.jumped
 }
 
 // end completes COMPOUND4res and gives it to the request for replays.
@@ -255,6 +299,9 @@ func (c *compound) step() nfs4.Status {
 		c.w.Uint32(0) // SETATTR4res has attrsset whatever the status
 	}
 	c.w.PutUint32(c.opStart+4, uint32(status))
+	if status == nfs4.OK {
+		c.noteEffect()
+	}
 	return status
 }
 

@@ -17,6 +17,14 @@ func (c *compound) clientID() statesync.ClientID {
 	return 0
 }
 
+// since is as of when stateids have to be known.
+func (c *compound) since() uint64 {
+	if c.minor == 0 {
+		return c.call.Since
+	}
+	return c.req.Since()
+}
+
 // openFor returns the current file, open for access (nfs4.ShareAccess…) under a
 // stateid; the caller must release it.
 //
@@ -28,7 +36,7 @@ func (c *compound) openFor(s nfs4.Stateid, access uint32) (*openFile, nfs4.Statu
 	if status != nfs4.OK {
 		return nil, status
 	}
-	res, err := c.srv.node.CheckIO(c.ctx, c.clientID(), c.cur.key(), s, access)
+	res, err := c.srv.node.CheckIO(c.ctx, c.clientID(), c.cur.key(), s, access, c.since())
 	if err != nil {
 		return nil, c.fail(err)
 	}

@@ -3,6 +3,7 @@ package nfsops
 import (
 	"container/list"
 	"sync"
+	"time"
 
 	"holdfast/export"
 )
@@ -12,12 +13,23 @@ import (
 // depends on its being kept, for it can be opened again.
 //
 // Its mutex is never held while a file is opened, read or closed.
+//
+// Where there are other gateways, one of them may remove a file that is kept here
+// and that nobody has open: what was not used for a while is closed then, so that
+// the file's space is freed and its filehandle becomes stale.
 type fileTable struct {
 	mu   sync.Mutex
 	max  int
 	open map[fileID]*openFile
 	idle list.List // of *openFile without users, the one used last at the front
+
+	inUse func(key string) bool // somebody has the file open; nil: files are kept without end
+	aging *time.Timer           // not nil while some file is idle that may have to be closed
 }
+
+// idleFor is how long a file that nobody has open is kept where there are other
+// gateways.
+const idleFor = time.Second
 
 // fileID names one way of having a file open. key is a filehandle.
 type fileID struct {
@@ -33,6 +45,7 @@ type openFile struct {
 	users int
 	gone  bool          // dropped: closed with its last user
 	elem  *list.Element // in idle, if there is no user
+	since time.Time     // when it became idle, if that matters
 	ready chan struct{} // closed when File or err is set
 	err   error
 }
@@ -126,6 +139,12 @@ func (t *fileTable) release(f *openFile) {
 	closing := f.users == 0 && f.gone
 	if f.users == 0 && !f.gone {
 		f.elem = t.idle.PushFront(f)
+		if t.inUse != nil {
+			f.since = time.Now()
+			if t.aging == nil {
+				t.aging = time.AfterFunc(idleFor, t.age)
+			}
+		}
 	}
 	t.mu.Unlock()
 	if closing {
@@ -164,10 +183,38 @@ func closeAll(files []*openFile) {
 	}
 }
 
+// age closes what was idle for long enough and is not in use. The table's mutex comes before those of state.
+func (t *fileTable) age() {
+	var closing []*openFile
+	t.mu.Lock()
+	var next *list.Element
+	for e := t.idle.Back(); e != nil; e = next {
+		next = e.Prev()
+		f := e.Value.(*openFile)
+		if time.Since(f.since) < idleFor {
+			break
+		}
+		if !t.inUse(f.id.key) {
+			t.remove(f)
+			closing = append(closing, f)
+		}
+	}
+	t.aging = nil
+	if t.idle.Len() > 0 {
+		t.aging = time.AfterFunc(idleFor, t.age)
+	}
+	t.mu.Unlock()
+	closeAll(closing)
+}
+
 // close closes what nobody uses; what is used is closed by its last user.
 func (t *fileTable) close() {
 	var closing []*openFile
 	t.mu.Lock()
+	t.inUse = nil
+	if t.aging != nil {
+		t.aging.Stop()
+	}
 	for _, f := range t.open {
 		t.remove(f)
 		if f.users == 0 {

@@ -199,7 +199,7 @@ func opIOAdvise(c *compound) nfs4.Status {
 	if status != nfs4.OK {
 		return status
 	}
-	if _, err := c.srv.node.CheckIO(c.ctx, c.clientID(), c.cur.key(), s, 0); err != nil {
+	if _, err := c.srv.node.CheckIO(c.ctx, c.clientID(), c.cur.key(), s, 0, c.since()); err != nil {
 		return c.fail(err)
 	}
 	nfs4.Bitmap{}.Encode(c.w)

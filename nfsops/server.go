@@ -97,6 +97,14 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.pool.New = func() any { return new(compound) }
 	cfg.Node.SetResolver(s.resolve)
+	if cfg.Node.Shared() {
+		s.files.inUse = func(key string) bool { return cfg.Node.InUse(statesync.FileKey(key)) }
+		cfg.Node.OnClosed(func(key statesync.FileKey) {
+			if !cfg.Node.InUse(key) {
+				go s.files.drop([]byte(key)) // closing may take time
+			}
+		})
+	}
 	return s, nil
 }
 

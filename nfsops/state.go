@@ -364,7 +364,7 @@ func opTestStateid(c *compound) nfs4.Status {
 	c.w.Uint32(uint32(n))
 	for range n {
 		s := nfs4.DecodeStateid(&c.r)
-		status := c.fail(c.srv.node.TestStateid(c.ctx, c.req.Client, s))
+		status := c.fail(c.srv.node.TestStateid(c.ctx, c.req.Client, s, c.since()))
 		if c.gone != nil {
 			return status
 		}

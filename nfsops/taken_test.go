@@ -50,13 +50,17 @@ func (s *stage) was(fh client.FH, ino uint64) error {
 	if err == nil && p.Status == nfs4.ErrStale {
 		return nil
 	}
-	return s.is(fh, ino)
+	return sameObject(p, err, ino)
 }
 
 // is checks that a filehandle names the object of a number.
 func (s *stage) is(fh client.FH, ino uint64) error {
-	p, err := client.Check(s.Compound(client.PutFH(fh), client.GetAttr(nfs4.AttrFileID)))
-	if err != nil {
+	p, err := s.Compound(client.PutFH(fh), client.GetAttr(nfs4.AttrFileID))
+	return sameObject(p, err, ino)
+}
+
+func sameObject(p *client.Reply, err error, ino uint64) error {
+	if p, err = client.Check(p, err); err != nil {
 		return err
 	}
 	if got := client.Get[client.GetAttrRes](p).Attrs.Num(nfs4.AttrFileID); got != ino {

@@ -30,7 +30,7 @@ func BenchmarkIO(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			if _, err := w.n.CheckIO(ctx, c.id, f, s, 1); err != nil {
+			if _, err := w.n.CheckIO(ctx, c.id, f, s, 1, 0); err != nil {
 				b.Fatal(err)
 			}
 			r.Finish(reply)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"holdfast/durable"
+	"holdfast/internal/moment"
 	"holdfast/internal/nfs4"
 	"holdfast/statesync/rules"
 )
@@ -32,8 +33,9 @@ type change struct {
 	// confirm says that the open owner is confirmed by this.
 	confirm bool
 
-	told []byte // for the peers, once it is durable
-	mark int    // where the result begins in the reply
+	told   []byte // for the peers, once it is durable
+	closed bool   // nothing is open on the file any more
+	mark   int    // where the result begins in the reply
 }
 
 // deciding is what a rule is run on.
@@ -88,6 +90,9 @@ func (n *Node) runOnce(ctx context.Context, x *change) error {
 			if x.told != nil {
 				n.publish(x.told)
 			}
+			if x.closed {
+				n.publish(encodeClosed(x.file))
+			}
 			return nil
 		}
 		n.unknown(f)
@@ -125,12 +130,8 @@ func (n *Node) insist(ctx context.Context, x *change, f *file, begun bool) (dura
 			return ack, err
 		}
 		if f.state == nil {
-			g, err := n.load(ctx, f.group)
-			if err == nil {
-				err = n.fill(f, g)
-			}
-			if err != nil {
-				return nil, storeError(err)
+			if err := n.loadFile(ctx, f); err != nil {
+				return nil, err
 			}
 		}
 	}
@@ -154,6 +155,7 @@ func (x *change) elsewhere(ctx context.Context, n *Node, f *file) error {
 		keys = append(keys, x.req.entry.key)
 	}
 	n.stats.loads.Add(1)
+	asOf := moment.Now()
 	groups, err := n.store.Load(ctx, keys...)
 	if err != nil {
 		return storeError(fmt.Errorf("loading %q: %w", keys, err))
@@ -163,7 +165,7 @@ func (x *change) elsewhere(ctx context.Context, n *Node, f *file) error {
 			return err
 		}
 	}
-	return n.fill(f, groups[0])
+	return n.fill(f, groups[0], asOf)
 }
 
 // try is one try of the transaction. The caller has the file's turn.
@@ -200,20 +202,22 @@ func (n *Node) try(ctx context.Context, x *change, f *file) (durable.Ack, error)
 		r.freeNames(b)
 		owners = x.turn.add(b, &rec.Progress, x.confirm)
 	}
+	asOf := moment.Now()
 	ack, err := n.commit(ctx, b)
 	if err != nil {
 		if x.req != nil {
 			x.req.c.Rewind(x.mark)
 		}
-		return nil, n.failed(x, f, c, err)
+		return nil, n.failed(x, f, c, asOf, err)
 	}
-	n.took(x, f, c, d)
+	n.took(x, f, c, d, asOf)
 	if d.Len() > 0 && n.hasPeers() {
 		m := warm{file: f.key, version: f.version, writes: d.Writes(nil, f.group)}
 		if c != nil {
 			m.client = c.id
 		}
 		x.told = m.encode()
+		x.closed = f.state != nil && f.state.Opens() == 0
 	}
 	if r := x.req; r != nil {
 		r.took(rec)
@@ -309,7 +313,10 @@ func stateWrites(b *durable.Batch, f FileKey, mine *client, d *rules.Delta) {
 }
 
 // took notes a commit. The caller has the file's turn.
-func (n *Node) took(x *change, f *file, c *client, d *rules.Delta) {
+func (n *Node) took(x *change, f *file, c *client, d *rules.Delta, asOf uint64) {
+	f.mu.Lock()
+	f.asOf = asOf // its version was checked
+	f.mu.Unlock()
 	if d.Len() > 0 {
 		f.mu.Lock()
 		err := f.state.Apply(d)
@@ -330,7 +337,7 @@ func (n *Node) took(x *change, f *file, c *client, d *rules.Delta) {
 
 // failed deals with a commit that was refused. errAgain says that it is worth
 // another try.
-func (n *Node) failed(x *change, f *file, c *client, err error) error {
+func (n *Node) failed(x *change, f *file, c *client, asOf uint64, err error) error {
 	conflict, ok := errors.AsType[*durable.Conflict](err)
 	if !ok {
 		if errors.Is(err, durable.ErrUnknown) {
@@ -350,7 +357,7 @@ func (n *Node) failed(x *change, f *file, c *client, err error) error {
 	for _, g := range conflict.Groups {
 		switch {
 		case g.Key == f.group:
-			if err := n.fill(f, g); err != nil {
+			if err := n.fill(f, g, asOf); err != nil {
 				return err
 			}
 		case c != nil && g.Key == c.key:

@@ -25,13 +25,14 @@ type client struct {
 	gone    atomic.Bool
 	evicted atomic.Bool
 
-	renewed atomic.Int64 // by Node.clock, by this gateway or another
-	heard   atomic.Int64 // by Node.clock, by this gateway
-	toldAt  atomic.Int64 // by Node.clock, when the peers were told of it last
-	proven  atomic.Int64 // by Node.clock: it was heard of then or later, and no gateway takes it for late that looks at the store
-	made    int64        // when it came to be known here
-	fresh   bool         // it was made here: it had nothing before
-	ranges  atomic.Int64 // byte ranges locked, in files in memory
+	renewed atomic.Int64  // by Node.clock, by this gateway or another
+	heard   atomic.Int64  // by Node.clock, by this gateway
+	since   atomic.Uint64 // moment when it was last seen to come from another gateway
+	toldAt  atomic.Int64  // by Node.clock, when the peers were told of it last
+	proven  atomic.Int64  // by Node.clock: it was heard of then or later, and no gateway takes it for late that looks at the store
+	made    int64         // when it came to be known here
+	fresh   bool          // it was made here: it had nothing before
+	ranges  atomic.Int64  // byte ranges locked, in files in memory
 	held    holdings
 
 	mu       sync.Mutex

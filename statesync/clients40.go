@@ -49,9 +49,15 @@ func (n *Node) SetClientIDConfirm(ctx context.Context, id ClientID, confirm nfs4
 	if rec.Minor != 0 {
 		return ErrStaleClientID
 	}
+	ended := false
 	err = n.onOwner(ctx, 0, rec.Owner, func(o *owned) (*rules.Change, error) {
-		return rules.SetClientIDConfirm(o.known, o.client(id), confirm, principal)
+		ch, err := rules.SetClientIDConfirm(o.known, o.client(id), confirm, principal)
+		ended = ch != nil && len(ch.Drop) > 0
+		return ch, err
 	}, nil)
+	if err == nil && ended {
+		n.endEverywhere(ctx)
+	}
 	if err == nil {
 		err = n.back(ctx, c)
 	}

@@ -49,15 +49,23 @@ func (n *Node) CreateSession(ctx context.Context, a *CreateSessionArgs) (CreateS
 		return CreateSessionResult{}, err
 	}
 	rec := c.view.Load().rec
+	var before uint64
+	if n.cfg.Shared {
+		if before, err = n.endedInstances(ctx); err != nil {
+			return CreateSessionResult{}, storeError(err)
+		}
+	}
 	var created rules.Created
 	var made *rules.Session
+	ended := false
 	err = n.onOwner(ctx, rec.Minor, rec.Owner, func(o *owned) (ch *rules.Change, err error) {
 		var id nfs4.SessionID
 		n.cfg.Random(id[:])
 		created, made, ch, err = rules.CreateSession(o.known, o.client(a.Client), &rules.NewSession{
 			ID: id, Sequence: a.Sequence, Flags: a.Flags, Fore: a.Fore, Back: a.Back,
-			CallbackProgram: a.CallbackProgram, CallbackSec: a.CallbackSec, Principal: a.Principal,
+			CallbackProgram: a.CallbackProgram, CallbackSec: a.CallbackSec, Principal: a.Principal, Ended: before,
 		}, n.sessionLimits())
+		ended = ch != nil && len(ch.Drop) > 0
 		return ch, err
 	}, func(b *durable.Batch) {
 		if made == nil {
@@ -72,6 +80,9 @@ func (n *Node) CreateSession(ctx context.Context, a *CreateSessionArgs) (CreateS
 	}
 	if err != nil {
 		return CreateSessionResult{}, err
+	}
+	if ended { // an earlier incarnation of the client, with its sessions
+		n.endEverywhere(ctx)
 	}
 	if c, err := n.client(ctx, a.Client); err == nil {
 		if made != nil {
@@ -116,6 +127,7 @@ func (n *Node) DestroySession(ctx context.Context, id nfs4.SessionID) error {
 	if !found {
 		return ErrBadSession
 	}
+	n.endEverywhere(ctx)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package statesync
 
 import (
 	"context"
+	"time"
 
 	"holdfast/durable"
 	"holdfast/internal/xdr"
@@ -89,6 +90,25 @@ func (n *Node) endHere(value []byte) {
 		if s := n.sessions.get([16]byte(value[1:])); s != nil {
 			n.dropSession(s)
 		}
+	}
+}
+
+// enoughToEnd is how long the client that ends something of its own is kept waiting
+// for gateways that do not say that they know.
+const enoughToEnd = time.Second
+
+// endEverywhere has the other gateways drop what a client just ended, so that none
+// of them goes on serving it. It is already gone from the store: nothing is granted
+// under it whatever becomes of this, and who does not answer in time drops it with
+// its next beat.
+func (n *Node) endEverywhere(ctx context.Context) {
+	if !n.cfg.Shared {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, enoughToEnd)
+	defer cancel()
+	if err := n.barrier(ctx); err != nil {
+		n.log.Debug("not every gateway said that it dropped what a client ended", "error", err)
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 type entry struct {
 	key     string
 	session *session  // nil in the duplicate-request cache
+	slot    uint32    // of the session
 	drc     *drcEntry // nil for a slot
 
 	mu     sync.Mutex
@@ -34,6 +35,8 @@ type entry struct {
 	sum     uint64
 	sumSet  bool
 	changed bool   // it committed something
+	away    bool   // it ran on another gateway, as the record or that gateway tells
+	met     bool   // the other gateways were asked what they know of the slot
 	reply   []byte // its complete reply, nil if not kept
 
 	version uint64
@@ -100,7 +103,7 @@ func (e *entry) take(g durable.Group) error {
 	known := e.exact || e.sumSet
 	if !known || int32(rec.Sequence-e.seq) > 0 {
 		e.seq, e.sum, e.sumSet = rec.Sequence, rec.Checksum, true
-		e.changed, e.reply = true, nil
+		e.changed, e.reply, e.away = true, nil, true
 	} else if rec.Sequence == e.seq {
 		e.sum, e.sumSet = rec.Checksum, true
 		e.changed = true
@@ -135,6 +138,7 @@ func (n *Node) admit(ctx context.Context, e *entry, r *Request) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer e.next()
+	asked, exact := false, false
 	for {
 		if e.busy {
 			if e.running != nil {
@@ -151,11 +155,23 @@ func (n *Node) admit(ctx context.Context, e *entry, r *Request) error {
 		if err != nil {
 			return err
 		}
-		if ok {
+		if !ok {
+			continue
+		}
+		if asked || !n.doubtful(e, r) {
 			break
 		}
+		asked = true
+		e.busy = true
+		e.mu.Unlock()
+		exact, err = n.inquire(ctx, e, r)
+		e.mu.Lock()
+		e.busy = false // as in ensure
+		if err != nil {
+			return err
+		}
 	}
-	return n.classify(e, r)
+	return n.classify(e, r, exact)
 }
 
 // beside judges a request that comes while another one runs. e.mu is held.
@@ -173,8 +189,14 @@ func (e *entry) beside(r *Request) error {
 }
 
 // classify says what an admitted request is. e.mu is held and nobody runs.
-func (n *Node) classify(e *entry, r *Request) error {
-	switch rules.Admit(e.seq, e.exact, r.sequence) {
+// exact says that no later request than e.seq can be known to anybody.
+func (n *Node) classify(e *entry, r *Request, exact bool) error {
+	if n.cfg.Shared && r.client != nil && (e.away || r.sequence != e.seq+1) {
+		r.client.roamed()
+		e.away = false
+	}
+	exact = exact || e.exact
+	switch rules.Admit(e.seq, exact, r.sequence) {
 	case rules.Misordered:
 		return ErrSeqMisordered
 	case rules.NewRequest:
@@ -187,7 +209,7 @@ func (n *Node) classify(e *entry, r *Request) error {
 		if e.sumSet && e.sum != r.sum {
 			return ErrSeqFalseRetry
 		}
-		if e.session != nil && e.exact && !e.sumSet {
+		if e.session != nil && (exact || e.met && e.seq == 0) && !e.sumSet {
 			return ErrSeqMisordered // the slot was never used (RFC 8881 §18.36.4)
 		}
 		if e.reply != nil {

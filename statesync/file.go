@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"holdfast/durable"
+	"holdfast/internal/moment"
 	"holdfast/internal/nfs4"
 	"holdfast/statesync/rules"
 )
@@ -25,10 +26,11 @@ type file struct {
 	mu      sync.RWMutex
 	state   *rules.File // nil while it is not loaded
 	version uint64
-	gone    bool // dropped from memory: look it up again
+	asOf    uint64 // moment for which the store confirmed version
+	gone    bool   // dropped from memory: look it up again
 
 	// some is what is known of stateids while state is nil; doubts counts how often that was forgotten.
-	some   map[[nfs4.OtherSize]byte]*rules.File
+	some   map[[nfs4.OtherSize]byte]some
 	doubts uint64
 }
 
@@ -107,20 +109,30 @@ func (n *Node) takeFile(ctx context.Context, key FileKey) (*file, error) {
 		if f.state != nil {
 			return f, nil
 		}
-		g, err := n.load(ctx, f.group)
-		if err == nil {
-			err = n.fill(f, g)
-		}
-		if err != nil {
+		if err := n.loadFile(ctx, f); err != nil {
 			f.turn.give()
-			return nil, storeError(err)
+			return nil, err
 		}
 		return f, nil
 	}
 }
 
-// fill makes a file's state that of its group. The caller has the turn.
-func (n *Node) fill(f *file, g durable.Group) error {
+// loadFile makes a file's state what the store has. The caller has the turn.
+func (n *Node) loadFile(ctx context.Context, f *file) error {
+	asOf := moment.Now()
+	g, err := n.load(ctx, f.group)
+	if err == nil {
+		err = n.fill(f, g, asOf)
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// fill makes a file's state that of its group, which the store had at a moment
+// not before asOf. The caller has the turn.
+func (n *Node) fill(f *file, g durable.Group, asOf uint64) error {
 	st, err := rules.DecodeFile(g.Parts)
 	if err != nil {
 		n.clear(f)
@@ -128,7 +140,7 @@ func (n *Node) fill(f *file, g durable.Group) error {
 	}
 	n.countRanges(f.state, -1)
 	f.mu.Lock()
-	f.state, f.version, f.some = st, g.Version, nil
+	f.state, f.version, f.some, f.asOf = st, g.Version, nil, asOf
 	f.mu.Unlock()
 	n.countRanges(st, 1)
 	return nil
@@ -189,24 +201,6 @@ func (f *file) read(fn func(*rules.File)) bool {
 	}
 	fn(f.state)
 	return true
-}
-
-// reread loads a file again that is in memory already, because another gateway
-// may have changed it.
-func (n *Node) reread(ctx context.Context, key FileKey) error {
-	f, err := n.takeFile(ctx, key)
-	if err != nil {
-		return err
-	}
-	defer f.turn.give()
-	g, err := n.load(ctx, f.group)
-	if err != nil {
-		return storeError(err)
-	}
-	if g.Version == f.version {
-		return nil
-	}
-	return n.fill(f, g)
 }
 
 // find returns the file of a client's stateid. The error is ErrBadStateid or

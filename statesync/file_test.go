@@ -31,7 +31,7 @@ func TestManyFilesAtOnce(t *testing.T) {
 	if !w.n.InUse("kept") {
 		t.Error("an open file left the memory")
 	}
-	if _, err := w.n.CheckIO(context.Background(), c.id, "kept", s, 2); err != nil {
+	if _, err := w.n.CheckIO(context.Background(), c.id, "kept", s, 2, 0); err != nil {
 		t.Error(err)
 	}
 }

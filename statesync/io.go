@@ -4,25 +4,33 @@ import (
 	"context"
 	"errors"
 
+	"holdfast/internal/moment"
 	"holdfast/internal/nfs4"
 	"holdfast/statesync/rules"
 )
 
 // CheckIO says whether I/O with a stateid may go on (RFC 8881 §8.2.3, §9.1.2;
 // RFC 7530 §9.1.6). c is 0 in NFSv4.0, where the stateid alone tells whose it is and
-// renews the lease. access is nfs4.ShareAccessRead, …Write or both. Once the
-// file is in memory it asks no store.
+// renews the lease. access is nfs4.ShareAccessRead, …Write or both. since is the
+// moment as of which the stateid has to be known (fresh.go); once it is, no store is
+// asked.
 //
 // The errors are ErrBadStateid, ErrOldStateid, ErrExpired, ErrOpenMode,
 // ErrLocked and ErrDelay.
-func (n *Node) CheckIO(ctx context.Context, c ClientID, f FileKey, s nfs4.Stateid, access uint32) (IOResult, error) {
+func (n *Node) CheckIO(ctx context.Context, c ClientID, f FileKey, s nfs4.Stateid, access uint32, since uint64) (IOResult, error) {
 	var io rules.IO
 	var verdict error
 	ref := rules.Ref{Stateid: s, Client: c, Minor0: c == 0}
 	check := func(st *rules.File) { io, verdict = st.CheckIO(ref, access, n.dead) }
+	if s.IsSpecial() && n.cfg.Shared {
+		since = moment.Next() // it is about everybody's opens
+	}
+	if err := n.recall(ctx, f, s, since); err != nil {
+		return IOResult{}, err
+	}
 	e := n.files.get(f)
 	if e == nil || !e.read(check) {
-		known, err := n.checkSome(ctx, f, s.Other, func(st *rules.File) error { check(st); return verdict })
+		known, err := n.checkSome(ctx, f, s.Other, since, func(st *rules.File) error { check(st); return verdict })
 		if err == nil && !known {
 			err = n.view(ctx, f, check)
 		}
@@ -72,10 +80,20 @@ func (n *Node) checkAgain(ctx context.Context, f FileKey, check func(*rules.File
 	if *verdict == nil || !n.cfg.Shared {
 		return nil
 	}
-	if err := n.reread(ctx, f); err != nil {
-		return err
+	return n.viewNow(ctx, f, check)
+}
+
+// recall freshens a file that is in memory as a whole.
+func (n *Node) recall(ctx context.Context, key FileKey, s nfs4.Stateid, since uint64) error {
+	f := n.files.get(key)
+	if f == nil || f.known(since) || !f.read(func(*rules.File) {}) {
+		return nil // checkSome and view ask the store
 	}
-	return n.view(ctx, f, check)
+	err := n.freshen(ctx, key, since)
+	if !s.IsSpecial() && away(err) {
+		return nil
+	}
+	return err
 }
 
 // known says that a stateid stands for something on the file.
@@ -101,6 +119,6 @@ func (n *Node) renew40(ctx context.Context, id ClientID) error {
 // ConflictsWithDeny says whether an open denies I/O without a stateid. The
 // error is ErrLocked or ErrDelay.
 func (n *Node) ConflictsWithDeny(ctx context.Context, f FileKey, access uint32) error {
-	_, err := n.CheckIO(ctx, 0, f, nfs4.AnonymousStateid, access)
+	_, err := n.CheckIO(ctx, 0, f, nfs4.AnonymousStateid, access, 0)
 	return err
 }

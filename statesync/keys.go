@@ -90,7 +90,12 @@ func ownerKey(c ClientID, kind rules.OwnerKind, owner []byte) string {
 const (
 	partState = 's' // s<other>: the file of a stateid
 	partOwner = 'w' // w<kind><owner>: an owner with a record
+	partEnded = 'e' // e<other>: the open owner whose last CLOSE ended this stateid
 )
+
+func endedPart(other [nfs4.OtherSize]byte) string {
+	return string([]byte{partEnded}) + string(other[:])
+}
 
 func statePart(other [nfs4.OtherSize]byte) string {
 	var b [1 + nfs4.OtherSize]byte

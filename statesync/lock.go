@@ -85,10 +85,9 @@ func (n *Node) TestLock(ctx context.Context, a *LockArgs) error {
 			return err
 		}
 	}
-	reread := !n.cfg.Shared
 	for {
 		var denied error
-		err := n.view(ctx, a.File, func(st *rules.File) {
+		err := n.viewNow(ctx, a.File, func(st *rules.File) {
 			denied = st.TestLock(&rules.TestRequest{
 				Client: a.Client, Owner: a.Owner, Write: a.Write, Offset: a.Offset, Length: a.Length,
 			}, n.dead)
@@ -97,18 +96,11 @@ func (n *Node) TestLock(ctx context.Context, a *LockArgs) error {
 			return err
 		}
 		late, err := n.giveWay(ctx, inTheWay(denied))
-		switch {
-		case err != nil:
+		if err != nil {
 			return err
-		case late:
-			continue
-		case denied != nil && !reread:
-			if err := n.reread(ctx, a.File); err != nil {
-				return err
-			}
-			reread = true
-			continue
 		}
-		return denied
+		if !late {
+			return denied
+		}
 	}
 }

@@ -312,7 +312,7 @@ func TestBarrier(t *testing.T) {
 	got := make(chan error, 1)
 	go func() {
 		got <- a.n.Open(ctx, req, nil, want, func(*OpenResult) {
-			if _, err := b.n.CheckIO(ctx, late.id, "f", sid, 1); err == nil {
+			if _, err := b.n.CheckIO(ctx, late.id, "f", sid, 1, 0); err == nil {
 				t.Error("granted while the other gateway still lets the late client read")
 			}
 			fc.conclude(nfs4.OK)

@@ -36,6 +36,10 @@ type Peers interface {
 //	ask      u32 format · u32 8 · u64 instance · u64 number   this gateway asks the others to vouch for it
 //	vouch    u32 format · u32 9 · u64 instance · opaque gateway · u64 its instance · u64 number
 //	                                                    the answer to its question of that number
+//	slot-ask   u32 format · u32 11 · u64 instance · u64 number · sessionid · u32 slot
+//	slot-tell  u32 format · u32 12 · opaque gateway · u64 its instance · u64 its number
+//	           · u32 sequence · u64 checksum · u32 running · u32 kept · opaque reply
+//	closed   u32 format · u32 10 · opaque file          nothing is open on the file any more
 type messageKind uint32
 
 const (
@@ -48,6 +52,9 @@ const (
 	msgDied
 	msgAsk
 	msgVouch
+	msgClosed
+	msgSlotAsk
+	msgSlotTell
 )
 
 const (
@@ -81,6 +88,12 @@ func (k messageKind) String() string {
 		return "ask"
 	case msgVouch:
 		return "vouch"
+	case msgClosed:
+		return "closed"
+	case msgSlotAsk:
+		return "slot-ask"
+	case msgSlotTell:
+		return "slot-tell"
 	}
 	return fmt.Sprintf("message kind %d", uint32(k))
 }
@@ -93,6 +106,14 @@ func encodeMessage(kind messageKind, numbers ...uint64) []byte {
 	for _, v := range numbers {
 		w.Uint64(v)
 	}
+	return w.Bytes()
+}
+
+func encodeClosed(f FileKey) []byte {
+	w := xdr.NewWriter(make([]byte, 0, 16+len(f)))
+	w.Uint32(messageFormat)
+	w.Uint32(uint32(msgClosed))
+	w.String(string(f))
 	return w.Bytes()
 }
 

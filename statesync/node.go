@@ -43,6 +43,8 @@ type Node struct {
 	closed40 *table[[nfs4.OtherSize]byte, *owner]
 	drc      drc
 
+	onClosed func(FileKey) // set before the first request
+
 	filesMade atomic.Uint64
 
 	idents  *keyed // client owners, by identKey
@@ -235,6 +237,11 @@ func (n *Node) WriteVerifier() nfs4.Verifier { return n.verifier }
 // SetResolver says who finds out what became of intents. It must be called
 // before the first request.
 func (n *Node) SetResolver(r Resolver) { n.resolver.Store(&r) }
+
+// OnClosed has fn called when another gateway tells that nothing is open on a file
+// any more, so that this one does not keep it from being deleted. fn must not wait. It must be set
+// before UsePeers.
+func (n *Node) OnClosed(fn func(FileKey)) { n.onClosed = fn }
 
 // clock returns nanoseconds since Join.
 func (n *Node) clock() int64 { return int64(n.cfg.Now().Sub(n.base)) }

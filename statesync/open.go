@@ -59,7 +59,7 @@ func (n *Node) TestOpen(ctx context.Context, req *Request, t *Turn, a *OpenArgs)
 	other := n.newOther(n.file(a.File), owner, false)
 	for {
 		var conflict error
-		if err := n.view(ctx, a.File, func(st *rules.File) {
+		if err := n.viewNow(ctx, a.File, func(st *rules.File) {
 			_, _, conflict = st.Open(&rules.OpenRequest{
 				Client: owner, Owner: a.Owner, Access: a.Access, Deny: a.Deny, UID: a.UID,
 				Unconfirmed: t.unconfirmedOwner(), NewOther: other,

@@ -144,9 +144,9 @@ func TestOneCommit(t *testing.T) {
 			lock, err = c.lock(&LockArgs{Client: c.id, File: "f", Write: true, Offset: 20, Length: 5, Stateid: lock})
 		}},
 		{"LOCKU", 1, func() { lock, err = c.unlock("f", lock, 0, 100) }},
-		{"READ", 0, func() { _, err = w.n.CheckIO(ctx, c.id, "f", open, 1) }},
-		{"WRITE by lock", 0, func() { _, err = w.n.CheckIO(ctx, c.id, "f", lock, 2) }},
-		{"TEST_STATEID", 0, func() { err = w.n.TestStateid(ctx, c.id, lock) }},
+		{"READ", 0, func() { _, err = w.n.CheckIO(ctx, c.id, "f", open, 1, 0) }},
+		{"WRITE by lock", 0, func() { _, err = w.n.CheckIO(ctx, c.id, "f", lock, 2, 0) }},
+		{"TEST_STATEID", 0, func() { err = w.n.TestStateid(ctx, c.id, lock, 0) }},
 		{"CLOSE", 1, func() { err = c.close("f", open) }},
 	} {
 		loads := w.n.Stats().Loads
@@ -157,7 +157,7 @@ func TestOneCommit(t *testing.T) {
 			t.Errorf("%s: %d loads", step.name, n)
 		}
 	}
-	if err := w.n.TestStateid(ctx, c.id, open); !errors.Is(err, ErrBadStateid) {
+	if err := w.n.TestStateid(ctx, c.id, open, 0); !errors.Is(err, ErrBadStateid) {
 		t.Errorf("a closed stateid: %v", err)
 	}
 	if w.n.InUse("f") {
@@ -281,13 +281,13 @@ func TestShareDenied(t *testing.T) {
 	if err := w.n.ConflictsWithDeny(ctx, "f", 1); err != nil {
 		t.Errorf("anonymous READ: %v", err)
 	}
-	if _, err := w.n.CheckIO(ctx, a.id, "f", s, 2); !errors.Is(err, ErrOpenMode) {
+	if _, err := w.n.CheckIO(ctx, a.id, "f", s, 2, 0); !errors.Is(err, ErrOpenMode) {
 		t.Errorf("WRITE by an open for reading: %v", err)
 	}
-	if _, err := w.n.CheckIO(ctx, b.id, "f", s, 1); !errors.Is(err, ErrBadStateid) {
+	if _, err := w.n.CheckIO(ctx, b.id, "f", s, 1, 0); !errors.Is(err, ErrBadStateid) {
 		t.Errorf("another client's stateid: %v", err)
 	}
-	if io, err := w.n.CheckIO(ctx, a.id, "f", s, 1); err != nil || io.UID != 7 || io.Client != a.id {
+	if io, err := w.n.CheckIO(ctx, a.id, "f", s, 1, 0); err != nil || io.UID != 7 || io.Client != a.id {
 		t.Errorf("READ: %+v %v", io, err)
 	}
 }
@@ -310,7 +310,7 @@ func TestCourtesy(t *testing.T) {
 	}
 	r, fc := a.begin(0)
 	r.Finish(fc.reply) // late, and in nobody's way
-	if _, err := w.n.CheckIO(ctx, a.id, "f", open, 1); err != nil {
+	if _, err := w.n.CheckIO(ctx, a.id, "f", open, 1, 0); err != nil {
 		t.Fatal(err)
 	}
 	var denied *LockDenied
@@ -329,7 +329,7 @@ func TestCourtesy(t *testing.T) {
 	if _, err := a.send(ctx, 0, &fakeCompound{}); !errors.Is(err, ErrBadSession) {
 		t.Errorf("the revoked client comes back: %v", err)
 	}
-	if _, err := w.n.CheckIO(ctx, a.id, "f", open, 1); !errors.Is(err, ErrBadStateid) {
+	if _, err := w.n.CheckIO(ctx, a.id, "f", open, 1, 0); !errors.Is(err, ErrBadStateid) {
 		t.Errorf("its stateid: %v", err)
 	}
 	if err := w.n.sweepAll(ctx); err != nil {
@@ -456,7 +456,7 @@ func TestFreeStateid(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.restart() // the file is not in memory then
-	if err := w.n.TestStateid(ctx, c.id, lock); err != nil {
+	if err := w.n.TestStateid(ctx, c.id, lock, 0); err != nil {
 		t.Errorf("TEST_STATEID: %v", err)
 	}
 	if err := free(lock); err != nil {
@@ -482,7 +482,7 @@ func TestEvict(t *testing.T) {
 	if _, err := w.open41(r, fc, openArgs("o", "g", 1, 0)); !errors.Is(err, ErrBadSession) {
 		t.Errorf("a request under way: %v", err)
 	}
-	if _, err := w.n.CheckIO(ctx, a.id, "f", mine, 1); !errors.Is(err, ErrBadStateid) {
+	if _, err := w.n.CheckIO(ctx, a.id, "f", mine, 1, 0); !errors.Is(err, ErrBadStateid) {
 		t.Errorf("I/O under way: %v", err)
 	}
 	if _, err := b.open("f", 1, 0); err != nil {
@@ -521,7 +521,7 @@ func TestFilesLeaveMemory(t *testing.T) {
 	if n := w.n.Stats().Files; n != 0 || w.n.byHash.len() != 0 {
 		t.Errorf("%d files in memory, want none", n)
 	}
-	if _, err := w.n.CheckIO(ctx, c.id, "f", s, 2); err != nil {
+	if _, err := w.n.CheckIO(ctx, c.id, "f", s, 2, 0); err != nil {
 		t.Error(err)
 	}
 }

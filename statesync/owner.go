@@ -23,8 +23,8 @@ type owner struct {
 	used   atomic.Int64 // by Node.clock
 
 	loaded bool
-	// exact says that rec.Sequence is the last one for certain. After a load it is
-	// not: an operation that failed is not recorded.
+	// exact says that rec.Sequence is the last one for certain. Where the store is
+	// not shared it is not after a load: an operation that failed is not recorded.
 	exact   bool
 	exists  bool // rec means something
 	rec     rules.Owner
@@ -37,8 +37,13 @@ type owner struct {
 	closed *[nfs4.OtherSize]byte
 }
 
-// partFile is the prefix of an owner's parts that name its files.
-const partFile = "f"
+// The parts of an owner's group beside its record: partFile is the prefix of those
+// that name its files; partClosed, where there are other gateways, is what closed
+// says.
+const (
+	partFile   = "f"
+	partClosed = "c"
+)
 
 // ownerTurn takes the turn of an owner, known or not.
 func (n *Node) ownerTurn(ctx context.Context, c ClientID, kind rules.OwnerKind, name []byte) (*owner, error) {
@@ -58,10 +63,12 @@ func (n *Node) ownerTurn(ctx context.Context, c ClientID, kind rules.OwnerKind, 
 			continue
 		}
 		o.used.Store(n.clock())
-		if !o.loaded {
+		// Where there are other gateways, one of them may have served the owner since: a
+		// seqid must not be judged, nor carried out, by what is out of date.
+		if !o.loaded || n.cfg.Shared {
 			g, err := n.load(ctx, key)
 			if err == nil {
-				err = o.take(g)
+				err = o.take(g, n.cfg.Shared)
 			}
 			if err != nil {
 				o.turn.give()
@@ -73,15 +80,25 @@ func (n *Node) ownerTurn(ctx context.Context, c ClientID, kind rules.OwnerKind, 
 }
 
 // take makes the owner what its group says. A sequence that memory knows to
-// be later stays.
-func (o *owner) take(g durable.Group) error {
+// be later stays, unless all is in the store because that is shared.
+func (o *owner) take(g durable.Group, shared bool) error {
 	o.version = g.Version
 	o.loaded = true
 	o.files = nil
+	if shared {
+		o.closed = nil
+	}
 	for _, p := range g.Parts {
+		if p.Name == partClosed && len(p.Value) == nfs4.OtherSize {
+			other := [nfs4.OtherSize]byte(p.Value)
+			o.closed = &other
+		}
 		if name, ok := strings.CutPrefix(p.Name, partFile); ok && len(p.Value) == nfs4.OtherSize {
 			o.setFile(FileKey(name), [nfs4.OtherSize]byte(p.Value))
 		}
+	}
+	if shared {
+		o.rec, o.exists = rules.Owner{}, false
 	}
 	value := head(g)
 	if value == nil {
@@ -92,7 +109,7 @@ func (o *owner) take(g durable.Group) error {
 		return fmt.Errorf("owner of client %016x: %w", uint64(o.client), err)
 	}
 	if !o.exists || int32(rec.Sequence-o.rec.Sequence) > 0 {
-		o.rec, o.exists, o.exact = *rec, true, false
+		o.rec, o.exists, o.exact = *rec, true, shared
 	}
 	o.rec.Confirmed = rec.Confirmed
 	return nil
@@ -190,10 +207,10 @@ func (n *Node) OpenOwnerTurn(ctx context.Context, req *Request, c ClientID, name
 }
 
 // Fail notes the error result that encode appends to the reply: it advances
-// the owner's sequence. That is kept in memory only. If it is lost, the
-// operation runs again when it is sent again, which is as good since it
-// changed nothing, and a later sequence is believed. Where other gateways could
-// run it, Refuse keeps them from that.
+// the owner's sequence. That is kept in memory only, unless there are other
+// gateways: if it is lost, the operation runs again when it is sent again, which
+// is as good since it changed nothing, and a later sequence is believed. Other
+// gateways are told by the store, with Refuse, until which the turn lasts.
 //
 // If the request had begun to change files, Fail is also its Done, with the
 // same errors.
@@ -203,18 +220,23 @@ func (t *Turn) Fail(ctx context.Context, encode func()) error {
 		return nil
 	}
 	defer t.Release()
+	t.puts = [2]ownedFile{}
 	if t.req.Holds() {
-		t.puts = [2]ownedFile{}
 		return t.req.conclude(ctx, t, encode)
 	}
 	encode()
+	if t.n.cfg.Shared {
+		t.req.failing = &Turn{n: t.n, req: t.req, held: t.held, seqid: t.seqid}
+		t.held = [2]*owner{}
+		return nil
+	}
 	var p Progress
 	t.req.c.Progress(&p)
 	for i, o := range t.held {
 		if o != nil {
 			o.rec.Sequence = t.seqid[i]
 			o.rec.Op, o.rec.Reply, o.rec.FH = opOf(&p), bytes.Clone(resultOf(&p)), nil
-			o.exists, o.exact = true, !t.n.cfg.Shared
+			o.exists, o.exact = true, true
 		}
 	}
 	return nil
@@ -279,6 +301,7 @@ func (t *Turn) add(b *durable.Batch, p *Progress, confirm bool) [2]rules.Owner {
 			b.Writes = append(b.Writes, durable.Write{Key: o.key, Name: partFile + string(f.file), Value: f.other[:]})
 			if t.drops[i] {
 				b.Writes[len(b.Writes)-1].Value = nil
+				t.n.closedWrites(b, o, f.other)
 			}
 		}
 	}
@@ -295,7 +318,7 @@ func (t *Turn) took(next [2]rules.Owner) {
 			continue
 		}
 		o.version++
-		o.rec, o.exists, o.exact = next[i], true, !t.n.cfg.Shared
+		o.rec, o.exists, o.exact = next[i], true, true
 		if f := t.puts[i]; f.set {
 			if t.drops[i] {
 				delete(o.files, f.file)
@@ -307,16 +330,13 @@ func (t *Turn) took(next [2]rules.Owner) {
 	}
 }
 
-// keepClosed remembers the stateid that an owner's last CLOSE ended.
-func (n *Node) keepClosed(o *owner, other [nfs4.OtherSize]byte) {
-	if o.kind != rules.OpenOwner {
-		return
-	}
+// forgetWrites adds to a batch that an owner's record goes.
+func (o *owner) forgetWrites(b *durable.Batch) {
+	b.Writes = append(b.Writes, durable.Write{Key: statesKey(o.client), Name: ownerPart(o.kind, o.name)})
 	if o.closed != nil {
-		n.closed40.drop(*o.closed)
+		b.Writes = append(b.Writes, durable.Write{Key: statesKey(o.client), Name: endedPart(*o.closed)})
 	}
-	o.closed = &other
-	n.closed40.put(other, o)
+	b.Forget = append(b.Forget, o.key)
 }
 
 // conflict brings owners to what a failed check told.
@@ -327,9 +347,27 @@ func (t *Turn) conflict(groups []durable.Group) error {
 	for _, g := range groups {
 		for _, o := range t.held {
 			if o != nil && g.Key == o.key {
-				if err := o.take(g); err != nil {
+				if err := o.take(g, t.n.cfg.Shared); err != nil {
 					return err
 				}
+			}
+		}
+	}
+	return nil
+}
+
+// overtaken is conflict of an operation that failed: whoever moved an owner on
+// meanwhile did so with the same seqid or a later one, and the error is no result
+// of the owner's any more. An owner that did not conflict stays.
+func (t *Turn) overtaken(groups []durable.Group) error {
+	if err := t.conflict(groups); err != nil || t == nil {
+		return err
+	}
+	for _, g := range groups {
+		for i, o := range t.held {
+			if o != nil && g.Key == o.key {
+				o.turn.give()
+				t.held[i] = nil
 			}
 		}
 	}
@@ -392,7 +430,7 @@ func (n *Node) tidy(ctx context.Context, o *owner) error {
 	}
 	for f, other := range o.files {
 		found := false
-		if err := n.view(ctx, f, func(st *rules.File) { _, found = st.Find(other) }); err != nil {
+		if err := n.viewNow(ctx, f, func(st *rules.File) { _, found = st.Find(other) }); err != nil {
 			return err
 		}
 		if !found {
@@ -409,11 +447,9 @@ func (n *Node) retire(ctx context.Context, o *owner) error {
 	}
 	c := n.clients.get(o.client)
 	if c != nil && !c.gone.Load() && o.loaded && o.version > 0 && len(o.files) == 0 {
-		err := n.commitNow(ctx, &durable.Batch{
-			Checks: []durable.Check{{Key: o.key, Version: o.version}},
-			Writes: []durable.Write{{Key: statesKey(o.client), Name: ownerPart(o.kind, o.name)}},
-			Forget: []string{o.key},
-		})
+		b := &durable.Batch{Checks: []durable.Check{{Key: o.key, Version: o.version}}}
+		o.forgetWrites(b)
+		err := n.commitNow(ctx, b)
 		if err := n.tried(err); err != nil {
 			return err
 		}

@@ -56,6 +56,9 @@ func (o *owner40) as(xid uint32, op nfs4.Op, turn func(*Request) (*Turn, error),
 		if ferr := t.Fail(context.Background(), func() { fc.conclude(nfs4.ErrDelay) }); ferr != nil {
 			o.w.t.Fatal(ferr)
 		}
+		if ferr := r.Refuse(context.Background()); ferr != nil {
+			o.w.t.Fatal(ferr)
+		}
 	}
 	r.Finish(fc.reply)
 	return fc, err
@@ -142,7 +145,7 @@ func TestOpenConfirm(t *testing.T) {
 	if err != nil || !confirm || s.Seqid != 1 {
 		t.Fatalf("OPEN of a new owner: %v %v %v", s, confirm, err)
 	}
-	if _, err := w.n.CheckIO(ctx, 0, "f", s, 1); !errors.Is(err, ErrBadStateid) {
+	if _, err := w.n.CheckIO(ctx, 0, "f", s, 1, 0); !errors.Is(err, ErrBadStateid) {
 		t.Errorf("READ before OPEN_CONFIRM: %v", err)
 	}
 	// An OPEN with whatever sequence takes the place of one that was not confirmed.
@@ -157,7 +160,7 @@ func TestOpenConfirm(t *testing.T) {
 	if err != nil || s2.Seqid != 2 {
 		t.Fatalf("OPEN_CONFIRM: %v %v", s2, err)
 	}
-	if _, err := w.n.CheckIO(ctx, 0, "g", s2, 1); err != nil {
+	if _, err := w.n.CheckIO(ctx, 0, "g", s2, 1, 0); err != nil {
 		t.Errorf("READ: %v", err)
 	}
 	if _, err := o.confirm("g", s2, 42); !errors.Is(err, ErrBadStateid) {
@@ -322,7 +325,7 @@ func TestExpired40(t *testing.T) {
 	o := w.owner40("a", "o")
 	s := o.mustOpen("f")
 	w.clock.advance(9 * time.Second)
-	if _, err := w.n.CheckIO(ctx, 0, "f", s, 1); err != nil {
+	if _, err := w.n.CheckIO(ctx, 0, "f", s, 1, 0); err != nil {
 		t.Fatal(err)
 	}
 	w.clock.advance(9 * time.Second)
@@ -334,7 +337,7 @@ func TestExpired40(t *testing.T) {
 	if _, err := b.open("f", 1, nfs4.ShareDenyRead); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.n.CheckIO(ctx, 0, "f", s, 1); !errors.Is(err, ErrExpired) {
+	if _, err := w.n.CheckIO(ctx, 0, "f", s, 1, 0); !errors.Is(err, ErrExpired) {
 		t.Errorf("READ: %v", err)
 	}
 	o.seq++

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"holdfast/durable"
 	"holdfast/internal/xdr"
 )
 
@@ -22,6 +23,10 @@ type channel struct {
 
 	mu    sync.Mutex
 	heard map[string]hearsay
+
+	asked     uint64 // number of the last question about a slot
+	inquiries map[uint64]*inquiry
+	mute      map[string]int64 // who did not answer, and when, by Node.clock
 
 	published, received, lost, unread, warmed, cooled atomic.Uint64
 }
@@ -46,6 +51,8 @@ func (c *channel) init() {
 	c.look = make(chan struct{}, 1)
 	c.news = make(chan struct{}, 1)
 	c.heard = make(map[string]hearsay)
+	c.inquiries = make(map[uint64]*inquiry)
+	c.mute = make(map[string]int64)
 }
 
 // wake sends a signal that is kept once if nobody waits for it.
@@ -236,6 +243,14 @@ func (n *Node) receive(from string, msg []byte) {
 			return
 		}
 		n.install(m)
+	case msgSlotAsk:
+		n.answerSlot(from, &r)
+	case msgSlotTell:
+		n.toldSlot(from, &r)
+	case msgClosed:
+		if key := FileKey(r.Opaque(durable.MaxKey)); r.Err() == nil && n.onClosed != nil {
+			n.onClosed(key)
+		}
 	case msgAlive:
 		n.hear(from, r.Uint64(), 0)
 	case msgAsk:

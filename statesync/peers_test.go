@@ -190,7 +190,7 @@ func takeOver(t *testing.T, ws []*world, late *client41, sid nfs4.Stateid, c *cl
 		t.Fatal(err)
 	}
 	took := time.Since(began)
-	if _, err := b.n.CheckIO(context.Background(), late.id, "f", sid, 1); err == nil {
+	if _, err := b.n.CheckIO(context.Background(), late.id, "f", sid, 1, 0); err == nil {
 		t.Error("granted while another gateway still lets the late client read")
 	}
 	return took
@@ -253,7 +253,7 @@ func TestWarm(t *testing.T) {
 	}
 	eventually(t, "the open is known elsewhere", func() bool { return b.n.known("f", sid) })
 	loads := b.n.Stats().Loads
-	if _, err := b.n.CheckIO(context.Background(), c.id, "f", sid, 3); err != nil {
+	if _, err := b.n.CheckIO(context.Background(), c.id, "f", sid, 3, 0); err != nil {
 		t.Fatal(err)
 	}
 	if more := b.n.Stats().Loads - loads; more != 0 {
@@ -317,7 +317,7 @@ func TestLossIsHarmless(t *testing.T) {
 				t.Fatalf("losing every %d-th, round %d: %v", lose, round, err)
 			}
 			w := ws[(round+1)%len(ws)]
-			if _, err := w.n.CheckIO(ctx, c.id, key, sid, 1+uint32(round%3)); err != nil {
+			if _, err := w.n.CheckIO(ctx, c.id, key, sid, 1+uint32(round%3), 0); err != nil {
 				t.Fatalf("losing every %d-th, round %d, through another gateway: %v", lose, round, err)
 			}
 			for _, w := range ws {
@@ -343,7 +343,7 @@ func TestNATSStopsAndComesBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.n.CheckIO(context.Background(), c.id, "f", sid, 3); err != nil {
+	if _, err := b.n.CheckIO(context.Background(), c.id, "f", sid, 3, 0); err != nil {
 		t.Fatal(err)
 	}
 	again()
@@ -356,7 +356,7 @@ func TestNATSStopsAndComesBack(t *testing.T) {
 		f := b.n.files.get("f")
 		return b.n.known("f", sid2) || f != nil && !f.read(func(*rules.File) {})
 	})
-	if _, err := b.n.CheckIO(context.Background(), c.id, "f", sid2, 3); err != nil {
+	if _, err := b.n.CheckIO(context.Background(), c.id, "f", sid2, 3, 0); err != nil {
 		t.Fatal(err)
 	}
 }

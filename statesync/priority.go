@@ -69,7 +69,7 @@ func Priorities() []Priority {
 			Change:   "a record just committed, sent warm to the peers",
 			Level:    Low,
 			Why:      "a hint: a peer can load it instead",
-			Messages: []string{msgFile.String()},
+			Messages: []string{msgFile.String(), msgClosed.String()},
 		},
 		{
 			Change:   "lease renewals of clients (batched; folded into the store every quarter lease)",
@@ -79,9 +79,10 @@ func Priorities() []Priority {
 			Messages: []string{msgRenewed.String()},
 		},
 		{
-			Change: "slot advance of a request that changes nothing",
-			Level:  Low,
-			Why:    "running it again is harmless, and a client only advances after a reply: the sequence that it sends is believed",
+			Change:   "slot advance of a request that changes nothing",
+			Level:    Low,
+			Why:      "running it again is harmless; a gateway that is not sure asks the others, and believes the client if they do not answer, since it only advances after a reply",
+			Messages: []string{msgSlotAsk.String(), msgSlotTell.String()},
 		},
 		{
 			Change:   "one gateway's promise not to declare another one dead while neither reaches the store",

@@ -48,6 +48,9 @@ type Request struct {
 	stored bool     // the store says too that they are this request's
 	look   look     // what was known of the names before they were held
 
+	// failing is the turn of owners whose operation failed, until the store knows.
+	failing *Turn
+
 	// open says that the store may hold an intent of the request of which nobody
 	// has said yet what came of it.
 	open  bool
@@ -225,6 +228,19 @@ func (r *Request) Refuse(ctx context.Context) error {
 	if !r.n.cfg.Shared || r.entry == nil {
 		return nil
 	}
+	defer r.failing.Release()
+	return r.unsaid(r.refuse(ctx))
+}
+
+// Keep commits the reply so far of a request whose last effects no commit has
+// recorded: on data, which is not part of the shared state. Sent again, even after
+// this gateway's end, it is not run again. It is called before the reply leaves.
+//
+// The errors are those of Refuse.
+func (r *Request) Keep(ctx context.Context) error {
+	if r.entry == nil {
+		return nil
+	}
 	return r.unsaid(r.refuse(ctx))
 }
 
@@ -239,15 +255,20 @@ func (r *Request) refuse(ctx context.Context) error {
 		if err := r.add(b, rec); err != nil {
 			return err
 		}
+		owners := r.failing.add(b, &rec.Progress, false)
 		ack, err := n.commit(ctx, b)
 		if err == nil {
 			if err = n.wait(ack); err == nil {
 				r.took(rec)
+				r.failing.took(owners)
 				return nil
 			}
 		}
 		if c, ok := errors.AsType[*durable.Conflict](err); ok {
 			if err := r.conflict(c.Groups); err != nil {
+				return err
+			}
+			if err := r.failing.overtaken(c.Groups); err != nil {
 				return err
 			}
 			continue
@@ -268,6 +289,7 @@ func (r *Request) Finish(reply []byte) {
 		return
 	}
 	r.ended = true
+	r.failing.Release()
 	r.letGo()
 	var keep []byte
 	if (r.changed || r.cacheThis) && r.client != nil && len(reply) <= int(r.n.cfg.Limits.CachedBytes) {
@@ -293,6 +315,7 @@ func (r *Request) Abort() {
 		return
 	}
 	r.ended = true
+	r.failing.Release()
 	r.letGo()
 	// Who sends the request again may be answered from what it committed.
 	_ = r.Settle() // or the store has failed, and answers nobody

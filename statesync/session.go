@@ -31,6 +31,11 @@ type session struct {
 	// fresh says that this node made the session: what it does not know of the
 	// slots did not happen.
 	fresh bool
+
+	ended uint64       // how many instances of gateways had ended when it was made
+	roams atomic.Bool  // other gateways were seen to serve it, too
+	asked atomic.Int32 // how often they were asked about its slots
+
 	slots []atomic.Pointer[entry]
 }
 
@@ -97,6 +102,7 @@ func (n *Node) putSession(c *client, rec *rules.Session, version uint64, fresh b
 		client:  c,
 		version: version,
 		fresh:   fresh && !n.cfg.Shared,
+		ended:   rec.Ended,
 		slots:   make([]atomic.Pointer[entry], min(rec.Fore.MaxSlots, 1024)),
 	}
 	c.mu.Lock()
@@ -107,6 +113,9 @@ func (n *Node) putSession(c *client, rec *rules.Session, version uint64, fresh b
 	if c.sessions == nil || c.gone.Load() {
 		s.gone.Store(true)
 		return s
+	}
+	if !fresh {
+		c.roamed()
 	}
 	c.sessions[rec.ID] = s
 	n.sessions.put(rec.ID, s)
@@ -132,7 +141,7 @@ func (s *session) slot(i uint32) *entry {
 	if e := p.Load(); e != nil {
 		return e
 	}
-	e := &entry{key: slotKey(s.info.ID, i), session: s, loaded: s.fresh, exact: s.fresh}
+	e := &entry{key: slotKey(s.info.ID, i), session: s, slot: i, loaded: s.fresh, exact: s.fresh}
 	if p.CompareAndSwap(nil, e) {
 		return e
 	}

@@ -5,9 +5,16 @@ import (
 	"fmt"
 
 	"holdfast/durable"
+	"holdfast/internal/moment"
 	"holdfast/internal/nfs4"
 	"holdfast/statesync/rules"
 )
+
+// A some is what the store had of one stateid at a moment not before asOf.
+type some struct {
+	st   *rules.File
+	asOf uint64
+}
 
 // maxSome bounds the stateids of a file that are known one by one.
 const maxSome = 256
@@ -15,19 +22,24 @@ const maxSome = 256
 // checkSome judges I/O by what the store has of one stateid, where the file as a whole is not in memory: after a takeover a client
 // goes on reading and writing without all that is open and locked on the file being loaded, which may be much (G8). Only a
 // verdict that the I/O may go on is final; it is kept, so that the next request asks no store.
-func (n *Node) checkSome(ctx context.Context, key FileKey, other [nfs4.OtherSize]byte, check func(*rules.File) error) (bool, error) {
+// since is as of when the stateid has to be known.
+func (n *Node) checkSome(ctx context.Context, key FileKey, other [nfs4.OtherSize]byte, since uint64, check func(*rules.File) error) (bool, error) {
 	if (nfs4.Stateid{Other: other}).IsSpecial() {
 		return false, nil // about all that is open
 	}
 	f := n.file(key)
 	f.used.Store(n.clock())
 	f.mu.RLock()
-	st, asked := f.some[other], f.doubts
+	kept, asked := f.some[other], f.doubts
 	f.mu.RUnlock()
-	if st != nil && check(st) == nil {
+	if kept.st != nil && kept.asOf >= since && check(kept.st) == nil {
 		return true, nil
 	}
+	asOf := moment.Now()
 	st, err := n.loadSome(ctx, f, other)
+	if kept.st != nil && away(err) {
+		return check(kept.st) == nil, nil
+	}
 	if err != nil || st == nil || check(st) != nil {
 		return false, err
 	}
@@ -36,9 +48,9 @@ func (n *Node) checkSome(ctx context.Context, key FileKey, other [nfs4.OtherSize
 	// Not if another gateway has told meanwhile of a change.
 	if f.state == nil && !f.gone && f.doubts == asked {
 		if f.some == nil || len(f.some) >= maxSome {
-			f.some = make(map[[nfs4.OtherSize]byte]*rules.File)
+			f.some = make(map[[nfs4.OtherSize]byte]some)
 		}
-		f.some[other] = st
+		f.some[other] = some{st, asOf}
 	}
 	return true, nil
 }

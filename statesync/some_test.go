@@ -55,13 +55,13 @@ func TestTakeoverOfManyLocks(t *testing.T) {
 		moved := c.at(b)
 		ctx := context.Background()
 		for _, s := range []nfs4.Stateid{lock, open} {
-			if _, err := b.n.CheckIO(ctx, moved.id, "f", s, nfs4.ShareAccessWrite); err != nil {
+			if _, err := b.n.CheckIO(ctx, moved.id, "f", s, nfs4.ShareAccessWrite, 0); err != nil {
 				t.Fatalf("%d locks: %v", locks, err)
 			}
 		}
 		costs[locks] = cost{w.loads, w.bytes}
 		for _, s := range []nfs4.Stateid{lock, open} {
-			if _, err := b.n.CheckIO(ctx, moved.id, "f", s, nfs4.ShareAccessWrite); err != nil {
+			if _, err := b.n.CheckIO(ctx, moved.id, "f", s, nfs4.ShareAccessWrite, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -87,7 +87,7 @@ func TestSomeStateids(t *testing.T) {
 	moved := c.at(b)
 	ctx := context.Background()
 	check := func(s nfs4.Stateid, access uint32) error {
-		_, err := b.n.CheckIO(ctx, moved.id, "f", s, access)
+		_, err := b.n.CheckIO(ctx, moved.id, "f", s, access, 0)
 		return err
 	}
 	open := c.mustOpen("f")

@@ -10,13 +10,16 @@ import (
 )
 
 // TestStateid is TEST_STATEID of one stateid (RFC 8881 §18.48). The errors are
-// ErrBadStateid, ErrOldStateid and ErrDelay.
-func (n *Node) TestStateid(ctx context.Context, c ClientID, s nfs4.Stateid) error {
+// ErrBadStateid, ErrOldStateid and ErrDelay. since is as in CheckIO.
+func (n *Node) TestStateid(ctx context.Context, c ClientID, s nfs4.Stateid, since uint64) error {
 	if s.IsSpecial() {
 		return ErrBadStateid
 	}
 	f, err := n.find(ctx, c, s.Other)
 	if err != nil {
+		return err
+	}
+	if err := n.freshen(ctx, f, since); err != nil && !away(err) {
 		return err
 	}
 	verdict := ErrBadStateid
@@ -58,7 +61,7 @@ func (n *Node) ReleaseLockOwner(ctx context.Context, req *Request, c ClientID, n
 	defer o.turn.give()
 	for f := range o.files {
 		held := false
-		if err := n.view(ctx, f, func(st *rules.File) {
+		if err := n.viewNow(ctx, f, func(st *rules.File) {
 			_, err := st.ReleaseLockOwner(c, name)
 			held = errors.Is(err, ErrLocksHeld)
 		}); err != nil {
@@ -76,11 +79,9 @@ func (n *Node) ReleaseLockOwner(ctx context.Context, req *Request, c ClientID, n
 		}
 	}
 	if o.version > 0 {
-		if err := n.tried(n.commitNow(ctx, &durable.Batch{
-			Checks: []durable.Check{{Key: o.key, Version: o.version}},
-			Writes: []durable.Write{{Key: statesKey(c), Name: ownerPart(o.kind, o.name)}},
-			Forget: []string{o.key},
-		})); err != nil {
+		b := &durable.Batch{Checks: []durable.Check{{Key: o.key, Version: o.version}}}
+		o.forgetWrites(b)
+		if err := n.tried(n.commitNow(ctx, b)); err != nil {
 			return err
 		}
 	}

@@ -103,13 +103,13 @@ func TestBesideEachOther(t *testing.T) {
 				f := FileKey(fmt.Sprint("f", round%5))
 				s := c.mustOpen(f)
 				for range 5 {
-					if _, err := w.n.CheckIO(ctx, c.id, f, s, 1); err != nil {
+					if _, err := w.n.CheckIO(ctx, c.id, f, s, 1, 0); err != nil {
 						t.Error(err)
 					}
 				}
 				if l, err := c.lockVia(f, s, "l", uint64(i*10), 5); err != nil {
 					t.Error(err)
-				} else if err := w.n.TestStateid(ctx, c.id, l); err != nil {
+				} else if err := w.n.TestStateid(ctx, c.id, l, 0); err != nil {
 					t.Error(err)
 				}
 				r, fc := c.begin(3)
@@ -203,7 +203,7 @@ func TestUnavailable(t *testing.T) {
 	if _, err := c.lockVia("f", open, "l", 0, 9); !errors.Is(err, ErrDelay) {
 		t.Errorf("LOCK: %v", err)
 	}
-	if _, err := w.n.CheckIO(context.Background(), c.id, "f", open, 2); err != nil {
+	if _, err := w.n.CheckIO(context.Background(), c.id, "f", open, 2, 0); err != nil {
 		t.Errorf("WRITE: %v", err)
 	}
 	away.Store(false)
@@ -258,7 +258,7 @@ func TestTwoGatewaysMove(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ws[0].n.CheckIO(ctx, c.id, "f", lock, 2); err != nil {
+	if _, err := ws[0].n.CheckIO(ctx, c.id, "f", lock, 2, 0); err != nil {
 		t.Errorf("WRITE at the first gateway by a lock from the second: %v", err)
 	}
 	if err := d.close("f", open); err != nil {

@@ -47,15 +47,16 @@ func (n *Node) ownerOf(ctx context.Context, f FileKey, s nfs4.Stateid) (*owner, 
 		return nil, err
 	}
 	if !found && n.cfg.Shared {
-		if err := n.reread(ctx, f); err != nil {
-			return nil, err
-		}
-		if err := n.view(ctx, f, find); err != nil {
+		if err := n.viewNow(ctx, f, find); err != nil {
 			return nil, err
 		}
 	}
 	if !found {
-		if o := n.closed40.get(s.Other); o != nil {
+		o, err := n.whoClosed(ctx, s.Other)
+		if err != nil {
+			return nil, err
+		}
+		if o != nil {
 			return n.ownerTurn(ctx, o.client, o.kind, o.name)
 		}
 		return nil, n.unknownState(s.Other)

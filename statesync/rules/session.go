@@ -27,7 +27,14 @@ type Session struct {
 	Fore, Back      ChannelAttrs
 	CallbackProgram uint32
 	CallbackSec     []byte
+
+	// Ended is how many instances of gateways had ended when the session was made: if no more
+	// have, what is known of its slots is known to somebody.
+	Ended uint64
 }
+
+// UnknownEnded is Ended of a session made before that was recorded.
+const UnknownEnded = ^uint64(0)
 
 // Created is the result of a CREATE_SESSION, kept in the client's record
 // (RFC 8881 §18.36.4, phase 2).
@@ -79,6 +86,7 @@ type NewSession struct {
 	CallbackProgram uint32
 	CallbackSec     []byte
 	Principal       string
+	Ended           uint64
 }
 
 // The smallest channel that is of any use: SEQUENCE and one operation more.
@@ -126,6 +134,7 @@ func CreateSession(k Known, c *Client, a *NewSession, lim SessionLimits) (Create
 		Back:            a.Back,
 		CallbackProgram: a.CallbackProgram,
 		CallbackSec:     bytes.Clone(a.CallbackSec),
+		Ended:           a.Ended,
 	}
 	s.Back.HeaderPad = 0
 	next.Created = Created{Session: s.ID, Sequence: a.Sequence, Flags: s.Flags, Fore: s.Fore, Back: s.Back}
@@ -176,7 +185,7 @@ func ReclaimComplete(c *Client, by string) (*Client, error) {
 	return next, nil
 }
 
-const sessionFormat = 1
+const sessionFormat = 2
 
 // Encode returns the record.
 func (s *Session) Encode() []byte {
@@ -189,12 +198,15 @@ func (s *Session) Encode() []byte {
 	s.Back.encode(&w)
 	w.Uint32(s.CallbackProgram)
 	w.Opaque(s.CallbackSec)
+	w.Uint64(s.Ended)
 	return w.Bytes()
 }
 
 // DecodeSession reads a record that Encode wrote. The error is ErrServerFault.
 func DecodeSession(b []byte) (*Session, error) {
 	r := xdr.NewReader(b)
+	peek := r
+	format := peek.Uint32()
 	if err := checkFormat(&r, "session", sessionFormat); err != nil {
 		return nil, err
 	}
@@ -203,6 +215,9 @@ func DecodeSession(b []byte) (*Session, error) {
 	s.Back.decode(&r)
 	s.CallbackProgram = r.Uint32()
 	s.CallbackSec = bytes.Clone(r.Opaque(maxSecParms))
+	if s.Ended = UnknownEnded; format > 1 {
+		s.Ended = r.Uint64()
+	}
 	return s, checkEnd(&r, "session")
 }
 

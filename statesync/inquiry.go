@@ -1,0 +1,301 @@
+package statesync
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"holdfast/durable"
+	"holdfast/internal/nfs4"
+	"holdfast/internal/xdr"
+	"holdfast/statesync/rules"
+)
+
+// What the last request of a slot was is in the store only if it changed
+// something; otherwise the gateway that ran it knows. Another one that is not
+// sure asks over the peer channel, so that
+//
+//	a retry gets the reply that is kept elsewhere, or waits where the request runs
+//	a request that is none of the slot's next is refused (RFC 8881 §2.10.6.1)
+//
+// It costs a message there and back, and is done while a session is new here: when the
+// sequence of a slot does not go on from what this gateway saw, when a slot is
+// used here for the first time, and from then on always if the session was seen to be
+// in use elsewhere. After enoughAsked such requests the session has shown that
+// its client counts right and spreads its requests for good; it is believed from
+// then on: a forward jump is the next request.
+//
+// Without a channel, or where some gateway does not answer, a forward jump is
+// believed from the start. So it is if a gateway ended since the session was made: what it
+// knew is lost.
+
+const (
+	enoughAsked = 256
+
+	// answerIn is how long an answer is waited for. Who did not answer is not
+	// waited for again until something is heard of it.
+	answerIn = 250 * time.Millisecond
+
+	// askAgain is how long it is waited where the request still runs.
+	askAgain = 5 * time.Millisecond
+)
+
+// slotNews is what a gateway knows of the last request of a slot.
+type slotNews struct {
+	from     string
+	sequence uint32 // 0: nothing is known
+	sum      uint64
+	running  bool
+	reply    []byte // if it is kept
+}
+
+// doubtful says that another gateway may know more of the slot than this one. e.mu
+// is held.
+func (n *Node) doubtful(e *entry, r *Request) bool {
+	s := e.session
+	if s == nil || !n.cfg.Shared || s.asked.Load() >= enoughAsked {
+		return false
+	}
+	if !e.met || e.away || s.roams.Load() {
+		return true
+	}
+	retry := e.sumSet && r.sequence == e.seq // of what ran here
+	return !retry && r.sequence != e.seq+1
+}
+
+// inquire asks the other gateways about a slot, and makes what they know the
+// entry's knowledge. exact says that nobody can know of a later request. e is busy,
+// and e.mu is not held.
+func (n *Node) inquire(ctx context.Context, e *entry, r *Request) (exact bool, err error) {
+	s := e.session
+	s.asked.Add(1)
+	for {
+		answers, all := n.askSlot(ctx, e)
+		running := false
+		e.mu.Lock()
+		if e.away || r.sequence != e.seq+1 {
+			s.roams.Store(true)
+		}
+		for _, a := range answers {
+			if a.sequence > 0 {
+				s.roams.Store(true)
+			}
+			running = running || a.running && a.sequence == r.sequence
+			e.learn(a)
+		}
+		e.met = true
+		forward := int32(r.sequence-e.seq) > 1
+		e.mu.Unlock()
+		if !running {
+			if !forward || !all {
+				return false, nil
+			}
+			return n.unbroken(ctx, s, answers)
+		}
+		t := time.NewTimer(askAgain)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return false, ctx.Err()
+		}
+	}
+}
+
+// learn makes another gateway's knowledge the entry's, if it is of a later
+// request or says more of the last one. e.mu is held.
+func (e *entry) learn(a slotNews) {
+	switch {
+	case a.sequence == 0:
+	case int32(a.sequence-e.seq) > 0:
+		e.seq, e.sum, e.sumSet = a.sequence, a.sum, true
+		e.changed, e.reply, e.away = false, a.reply, true
+	case a.sequence == e.seq && (!e.sumSet || e.reply == nil && e.sum == a.sum):
+		e.sum, e.sumSet = a.sum, true
+		e.reply = a.reply
+	}
+}
+
+// unbroken says that every gateway that ran at some time since the session was
+// made was asked: each instance that joined since is there and answered.
+func (n *Node) unbroken(ctx context.Context, s *session, answers []slotNews) (bool, error) {
+	if s.ended == rules.UnknownEnded {
+		return false, nil
+	}
+	if err := n.observe(ctx); err != nil {
+		return false, storeError(err)
+	}
+	ended, err := n.endedInstances(ctx)
+	if err != nil {
+		return false, storeError(err)
+	}
+	n.members.mu.Lock()
+	defer n.members.mu.Unlock()
+	return ended == s.ended && len(n.members.peers) == len(answers), nil
+}
+
+// endedInstances counts the instances of gateways that joined and do not run any
+// more.
+func (n *Node) endedInstances(ctx context.Context) (uint64, error) {
+	var ended uint64
+	var strange error
+	err := n.store.Scan(ctx, prefixGateway, func(g durable.Group) bool {
+		instance, state, err := decodeGateway(strings.TrimPrefix(g.Key, prefixGateway), head(g))
+		if err != nil {
+			strange = err
+			return false
+		}
+		if ended += instance; state == gatewayAlive {
+			ended--
+		}
+		return true
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading the gateways: %w", err)
+	}
+	return ended, strange
+}
+
+// An inquiry waits for answers.
+type inquiry struct {
+	answers chan slotNews
+}
+
+// askSlot asks every other gateway about a slot. all says that each of them answered;
+// the answers of those who know nothing of the slot are among them, with sequence 0.
+func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all bool) {
+	waits, mute := n.whoAnswers()
+	if !n.hasPeers() {
+		return nil, len(waits)+mute == 0
+	}
+	if len(waits) == 0 {
+		return nil, mute == 0
+	}
+	ch := &n.channel
+	q := &inquiry{answers: make(chan slotNews, 2*maxMembers)}
+	ch.mu.Lock()
+	ch.asked++
+	number := ch.asked
+	ch.inquiries[number] = q
+	ch.mu.Unlock()
+	defer func() {
+		ch.mu.Lock()
+		delete(ch.inquiries, number)
+		ch.mu.Unlock()
+	}()
+	n.publish(encodeSlotAsk(n.instance, number, e))
+	t := time.NewTimer(answerIn)
+	defer t.Stop()
+	for len(waits) > 0 {
+		select {
+		case a := <-q.answers:
+			if waits[a.from] {
+				delete(waits, a.from)
+				answers = append(answers, a)
+			}
+		case <-t.C:
+			ch.mu.Lock()
+			for name := range waits {
+				ch.mute[name] = n.clock()
+			}
+			ch.mu.Unlock()
+			return answers, false
+		case <-ctx.Done():
+			return answers, false
+		}
+	}
+	return answers, mute == 0
+}
+
+// whoAnswers returns the other gateways that may be expected to answer, and how
+// many more there are.
+func (n *Node) whoAnswers() (waits map[string]bool, mute int) {
+	m, ch := &n.members, &n.channel
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	waits = make(map[string]bool, len(m.peers))
+	for name, p := range m.peers {
+		at, silent := ch.mute[name]
+		if m.ended[name] >= p.instance || silent && ch.heard[name].at <= at {
+			mute++
+		} else {
+			waits[name] = true
+		}
+	}
+	return waits, mute
+}
+
+func encodeSlotAsk(instance, number uint64, e *entry) []byte {
+	w := xdr.NewWriter(make([]byte, 0, 64))
+	w.Uint32(messageFormat)
+	w.Uint32(uint32(msgSlotAsk))
+	w.Uint64(instance)
+	w.Uint64(number)
+	e.session.info.ID.Encode(&w)
+	w.Uint32(e.slot)
+	return w.Bytes()
+}
+
+// answerSlot tells a gateway what is known here of a slot.
+func (n *Node) answerSlot(to string, r *xdr.Reader) {
+	instance, number := r.Uint64(), r.Uint64()
+	id, slot := nfs4.DecodeSessionID(r), r.Uint32()
+	if r.Err() != nil {
+		return
+	}
+	var a slotNews
+	if s := n.sessions.get(id); s != nil && slot < uint32(len(s.slots)) {
+		if e := s.slots[slot].Load(); e != nil {
+			a = e.news()
+		}
+	}
+	w := xdr.NewWriter(make([]byte, 0, 64+len(to)+len(a.reply)))
+	w.Uint32(messageFormat)
+	w.Uint32(uint32(msgSlotTell))
+	w.String(to)
+	w.Uint64(instance)
+	w.Uint64(number)
+	w.Uint32(a.sequence)
+	w.Uint64(a.sum)
+	w.Bool(a.running)
+	w.Bool(a.reply != nil)
+	w.Opaque(a.reply)
+	n.publish(w.Bytes())
+}
+
+// news is what the entry knows.
+func (e *entry) news() (a slotNews) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.sumSet {
+		return a
+	}
+	return slotNews{sequence: e.seq, sum: e.sum, running: e.running != nil, reply: e.reply}
+}
+
+// toldSlot takes another gateway's answer.
+func (n *Node) toldSlot(from string, r *xdr.Reader) {
+	to, instance, number := string(r.Opaque(maxName)), r.Uint64(), r.Uint64()
+	a := slotNews{from: from, sequence: r.Uint32(), sum: r.Uint64(), running: r.Bool()}
+	kept := r.Bool()
+	if reply := r.Opaque(maxMessage); kept {
+		a.reply = bytes.Clone(reply)
+	}
+	if r.Err() != nil || to != n.cfg.Name || instance != n.instance {
+		return
+	}
+	n.channel.mu.Lock()
+	q := n.channel.inquiries[number]
+	n.channel.mu.Unlock()
+	if q == nil {
+		return
+	}
+	select {
+	case q.answers <- a:
+	default:
+	}
+}
