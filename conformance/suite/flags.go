@@ -16,7 +16,7 @@ const (
 	stream  = "stream"   // about one TCP stream: its requests are not spread
 	single  = "single"   // about what one server keeps to itself: not spread over several
 	alone   = "alone"    // disturbs others: nothing runs beside it
-	quiet   = "quiet"    // cannot tell a lost reply from a failure: no server is killed meanwhile
+	quiet   = "quiet"    // takes a lost reply, or a forgotten request, for a failure: no server is killed meanwhile
 )
 
 // FlagMeanings says of the flags that are no topics what they mean.
@@ -27,7 +27,7 @@ var FlagMeanings = map[string]string{
 	stream:  "needs one TCP stream: requests are not spread, no server is killed meanwhile",
 	single:  "needs one server: what it checks is each server's own",
 	alone:   "runs beside no other test",
-	quiet:   "needs that no reply is lost: no server is killed meanwhile",
+	quiet:   "needs that no reply is lost and no request forgotten: no server is killed meanwhile",
 }
 
 // topics are the flags of whole families.
@@ -47,7 +47,13 @@ var topics = map[string]string{
 
 // codeFlags are flags of single tests that the modes of a run ask for.
 var codeFlags = map[string]string{
-	"IO6": single, // compares write verifiers, which each server has of its own
+	"IO6":    single, // compares write verifiers, which each server has of its own
+	"COPYC7": single,
+
+	// A session that was not asked to be persistent need not survive a server with its sequences (RFC 8881 §2.10.6.5).
+	"SEQ4":    quiet,
+	"SEQ17":   quiet,
+	"CSESS13": quiet,
 }
 
 // AllFlags returns the test's flags, those of its family included.

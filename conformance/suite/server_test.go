@@ -147,7 +147,23 @@ func serve(t *testing.T, flags ...string) string {
 // startRedis starts a Redis for the test and returns its address.
 func startRedis(t *testing.T) string {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
+	dir := fastDir(t)
+	return start(t, "redis-server", func(port string) []string {
+		return []string{"--port", port, "--bind", "127.0.0.1", "--dir", dir, "--appendonly", "yes", "--appendfsync", "always", "--save", ""}
+	})
+}
+
+// startNATS starts a NATS server for the test and returns its address.
+func startNATS(t *testing.T) string {
+	t.Helper()
+	return start(t, "nats-server", func(port string) []string { return []string{"-a", "127.0.0.1", "-p", port} })
+}
+
+// start starts a program that listens on a port of the test's choice and returns its
+// address.
+func start(t *testing.T, program string, args func(port string) []string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
 	if err != nil {
 		if os.Getenv("HOLDFAST_NO_SKIP") != "" {
 			t.Fatal(err)
@@ -163,8 +179,7 @@ func startRedis(t *testing.T) string {
 		_ = l.Close()
 		_, port, _ := net.SplitHostPort(addr)
 		var log syncBuffer
-		cmd := exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--dir", fastDir(t),
-			"--appendonly", "yes", "--appendfsync", "always", "--save", "")
+		cmd := exec.Command(path, args(port)...)
 		cmd.Stdout, cmd.Stderr = &log, &log
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -181,9 +196,9 @@ func startRedis(t *testing.T) string {
 		if answers(addr, gone) {
 			return addr
 		}
-		t.Logf("redis-server: %s", log.String())
+		t.Logf("%s: %s", program, log.String())
 	}
-	t.Fatal("no Redis could be started")
+	t.Fatalf("no %s could be started", program)
 	return ""
 }
 
@@ -204,10 +219,14 @@ func answers(addr string, gone <-chan struct{}) bool {
 	}
 }
 
-// newCluster starts gateways that share a Redis and an export.
+// newCluster starts gateways that share a Redis, an export and, if there are several, a
+// NATS server.
 func newCluster(t *testing.T, gateways int, flags ...string) []*server {
 	t.Helper()
 	redis, export := startRedis(t), t.TempDir()
+	if gateways > 1 {
+		flags = append(flags, "--peers", "nats://"+startNATS(t))
+	}
 	var all []*server
 	for i := range gateways {
 		own := []string{"--store", "redis://" + redis, "--name", fmt.Sprint("gw", i)}
