@@ -47,6 +47,9 @@ var deeds = []deed{
 // was checks that a filehandle names nothing any more, or the object of a number, which somebody has open.
 func (s *stage) was(fh client.FH, ino uint64) error {
 	p, err := s.Compound(client.PutFH(fh), client.GetAttr(nfs4.AttrFileID))
+	for err == nil && p.Status == nfs4.ErrDelay { // its inode is being made another's
+		p, err = s.Compound(client.PutFH(fh), client.GetAttr(nfs4.AttrFileID))
+	}
 	if err == nil && p.Status == nfs4.ErrStale {
 		return nil
 	}

@@ -43,7 +43,7 @@ func TestOwed(t *testing.T) {
 		t.Errorf("Settle: %v after %d waits", err, waits.Load()-before)
 	}
 	r.Finish(fc.reply)
-	if _, err := w.n.CheckIO(context.Background(), c.id, "f", s, 2); err != nil {
+	if _, err := w.n.CheckIO(context.Background(), c.id, "f", s, 2, 0); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ package posix
 
 import (
 	"encoding/binary"
+	"runtime"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -94,6 +95,11 @@ func (fs *FS) checkRegular(h []byte) error {
 	}
 }
 
+// beingMade is how often a handle is tried again for which ext4 has no memory:
+// that is what it says while another object is being made under the inode number of
+// one that was removed. It soon is ESTALE.
+const beingMade = 8
+
 // openHandle opens the object of h with the process's own rights: the caller
 // has checked, or will, what is done with it.
 func (fs *FS) openHandle(h []byte, flags int) (int, error) {
@@ -107,6 +113,13 @@ func (fs *FS) openHandle(h []byte, flags int) (int, error) {
 	kh.kind = int32(h[1])
 	kh.bytes = uint32(copy(kh.data[:], h[kernelHead:]))
 	fd, e := openByHandle(fs.rootFD, &kh, flags|openBits)
+	for range beingMade {
+		if e != syscall.ENOMEM {
+			break
+		}
+		runtime.Gosched()
+		fd, e = openByHandle(fs.rootFD, &kh, flags|openBits)
+	}
 	switch e {
 	case noErrno:
 		return fd, nil
