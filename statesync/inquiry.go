@@ -92,7 +92,7 @@ func (n *Node) inquire(ctx context.Context, e *entry, r *Request) (exact bool, e
 			if !forward || !all {
 				return false, nil
 			}
-			return n.unbroken(ctx, s, answers)
+			return n.unbroken(ctx, s, answers), nil
 		}
 		t := time.NewTimer(askAgain)
 		select {
@@ -119,21 +119,19 @@ func (e *entry) learn(a slotNews) {
 }
 
 // unbroken says that every gateway that ran at some time since the session was
-// made was asked: each instance that joined since is there and answered.
-func (n *Node) unbroken(ctx context.Context, s *session, answers []slotNews) (bool, error) {
-	if s.ended == rules.UnknownEnded {
-		return false, nil
-	}
-	if err := n.observe(ctx); err != nil {
-		return false, storeError(err)
+// made was asked: each instance that joined since is there and answered. Without
+// the store nobody can say so.
+func (n *Node) unbroken(ctx context.Context, s *session, answers []slotNews) bool {
+	if s.ended == rules.UnknownEnded || n.observe(ctx) != nil {
+		return false
 	}
 	ended, err := n.endedInstances(ctx)
 	if err != nil {
-		return false, storeError(err)
+		return false
 	}
 	n.members.mu.Lock()
 	defer n.members.mu.Unlock()
-	return ended == s.ended && len(n.members.peers) == len(answers), nil
+	return ended == s.ended && len(n.members.peers) == len(answers)
 }
 
 // endedInstances counts the instances of gateways that joined and do not run any

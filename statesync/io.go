@@ -89,11 +89,30 @@ func (n *Node) recall(ctx context.Context, key FileKey, s nfs4.Stateid, since ui
 	if f == nil || f.known(since) || !f.read(func(*rules.File) {}) {
 		return nil // checkSome and view ask the store
 	}
+	if !s.IsSpecial() && n.stillAway() {
+		return nil
+	}
 	err := n.freshen(ctx, key, since)
 	if !s.IsSpecial() && away(err) {
+		n.out.Store(true)
 		return nil
 	}
 	return err
+}
+
+// stillAway says that the store was out of reach when it was last asked for a file's version, and that the lease of this
+// gateway was not renewed since: then reading and writing do not wait for it again.
+func (n *Node) stillAway() bool {
+	if !n.out.Load() {
+		return false
+	}
+	n.members.mu.Lock()
+	overdue := n.overdue(n.clock())
+	n.members.mu.Unlock()
+	if !overdue {
+		n.out.Store(false)
+	}
+	return overdue
 }
 
 // known says that a stateid stands for something on the file.

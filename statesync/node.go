@@ -55,6 +55,7 @@ type Node struct {
 	abandoned abandoned
 
 	fenced   atomic.Bool // it must not commit anything any more
+	out      atomic.Bool // stillAway may be asked
 	wiped    atomic.Bool // the store is not what it was
 	members  membership
 	channel  channel
