@@ -144,20 +144,17 @@ func (c *compound) header(tag []byte) {
 }
 
 // noteEffect says, after an operation succeeded, whether its effect is to be
-// recorded. A WRITE is the same when it is run again, and asks no store (G7), unless
-// the client wants its reply kept (RFC 8881 §2.10.6.1.3).
+// recorded. A WRITE is the same when it is run again, and asks no store (G7).
 func (c *compound) noteEffect() {
 	switch c.op {
 	case nfs4.OpAllocate, nfs4.OpDeallocate, nfs4.OpCopy, nfs4.OpClone, nfs4.OpWriteSame:
 		c.unsaved = true
-	case nfs4.OpWrite:
-		c.unsaved = c.unsaved || c.cacheThis
 	}
 }
 
-// keep records the effects on data, when every operation ran. Where the store cannot
-// take it, they stay as good as those of a WRITE. It returns true if the request also
-// ran elsewhere, and the COMPOUND is to go on from there.
+// keep records the effects on data, when every operation ran. It returns true if the
+// request also ran elsewhere, and the COMPOUND is to go on from there. While the store
+// is out of reach the request is not answered.
 func (c *compound) keep() (again bool) {
 	if !c.unsaved || c.req == nil {
 		return false

@@ -112,6 +112,10 @@ type heldLock struct {
 func holdLocks(t *testing.T, r *cluster.Rover, dir client.FH, locks, perFile int) (last heldLock) {
 	t.Helper()
 	const hands = 32
+	// Each hand needs a slot of its own, which a Rover has not.
+	via := r.Config.Via
+	r.Config.Via = nil
+	defer func() { r.Config.Via = via }()
 	var wg sync.WaitGroup
 	// One file is the work of many hands, of many files each hand takes a whole one.
 	chunk := min(perFile, max(100, locks/hands+1))

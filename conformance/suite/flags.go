@@ -50,7 +50,8 @@ var codeFlags = map[string]string{
 	"IO6":    single, // compares write verifiers, which each server has of its own
 	"COPYC7": single,
 
-	// A session that was not asked to be persistent need not survive a server with its sequences (RFC 8881 §2.10.6.5).
+	// A session that was not asked to be persistent need not survive a server with its sequences and replies (RFC 8881 §2.10.6.5).
+	"AGAIN38": quiet,
 	"SEQ4":    quiet,
 	"SEQ17":   quiet,
 	"CSESS13": quiet,
