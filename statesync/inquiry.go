@@ -71,6 +71,7 @@ func (n *Node) doubtful(e *entry, r *Request) bool {
 func (n *Node) inquire(ctx context.Context, e *entry, r *Request) (exact bool, err error) {
 	s := e.session
 	s.asked.Add(1)
+	looked := false
 	for {
 		answers, all := n.askSlot(ctx, e)
 		running := false
@@ -89,6 +90,12 @@ func (n *Node) inquire(ctx context.Context, e *entry, r *Request) (exact bool, e
 		forward := int32(r.sequence-e.seq) > 1
 		e.mu.Unlock()
 		if !running {
+			if forward && !all && !looked {
+				// Who is taken to have ended may be back already.
+				if looked = true; n.observe(ctx) == nil {
+					continue
+				}
+			}
 			if !forward || !all {
 				return false, nil
 			}
