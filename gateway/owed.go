@@ -51,8 +51,6 @@ func (d *debtor) work() {
 
 // answer queues the reply of a request that is counted in flight.
 func (c *conn) answer(r reply) {
-	mark(r.data)
-	c.s.memory.charge(int64(len(r.data)))
 	c.mu.Lock()
 	c.enqueue(r)
 	c.flight--

@@ -33,8 +33,6 @@ func mark(data []byte) {
 // push queues a reply without sending it: the reader's way, which flushes before
 // it waits for more input.
 func (c *conn) push(r reply) {
-	mark(r.data)
-	c.s.memory.charge(int64(len(r.data)))
 	c.mu.Lock()
 	c.enqueue(r)
 	full := c.queued >= gatherBytes || len(c.queue) >= gatherReplies
@@ -48,8 +46,6 @@ func (c *conn) push(r reply) {
 // If more of the connection's requests are running it first lets those that can
 // run do so: their replies then go out in the same system call.
 func (c *conn) finish(r reply) {
-	mark(r.data)
-	c.s.memory.charge(int64(len(r.data)))
 	c.mu.Lock()
 	c.enqueue(r)
 	c.flight--
@@ -69,7 +65,10 @@ func (c *conn) finish(r reply) {
 	c.flush()
 }
 
+// enqueue puts a complete reply into the queue. mu is held.
 func (c *conn) enqueue(r reply) {
+	mark(r.data)
+	c.s.memory.charge(int64(len(r.data)))
 	c.queue = append(c.queue, r)
 	c.queued += len(r.data)
 }

@@ -316,18 +316,17 @@ func stateWrites(b *durable.Batch, f FileKey, mine *client, d *rules.Delta) {
 func (n *Node) took(x *change, f *file, c *client, d *rules.Delta, asOf uint64) {
 	f.mu.Lock()
 	f.asOf = asOf // its version was checked
-	f.mu.Unlock()
+	var err error
 	if d.Len() > 0 {
-		f.mu.Lock()
-		err := f.state.Apply(d)
+		err = f.state.Apply(d)
 		f.version++
 		if err != nil {
 			f.state = nil
 		}
-		f.mu.Unlock()
-		if err != nil {
-			n.log.Error("state of a file in memory does not take a change", "error", err)
-		}
+	}
+	f.mu.Unlock()
+	if err != nil {
+		n.log.Error("state of a file in memory does not take a change", "error", err)
 	}
 	if c != nil {
 		c.ranges.Add(int64(d.RangesMore()))

@@ -163,11 +163,6 @@ func (n *Node) endedInstances(ctx context.Context) (uint64, error) {
 	return ended, strange
 }
 
-// An inquiry waits for answers.
-type inquiry struct {
-	answers chan slotNews
-}
-
 // askSlot asks every other gateway about a slot. all says that each of them answered;
 // the answers of those who know nothing of the slot are among them, with sequence 0.
 func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all bool) {
@@ -179,11 +174,11 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 		return nil, mute == 0
 	}
 	ch := &n.channel
-	q := &inquiry{answers: make(chan slotNews, 2*maxMembers)}
+	told := make(chan slotNews, 2*maxMembers)
 	ch.mu.Lock()
 	ch.asked++
 	number := ch.asked
-	ch.inquiries[number] = q
+	ch.inquiries[number] = told
 	ch.mu.Unlock()
 	defer func() {
 		ch.mu.Lock()
@@ -195,7 +190,7 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 	defer t.Stop()
 	for len(waits) > 0 {
 		select {
-		case a := <-q.answers:
+		case a := <-told:
 			if waits[a.from] {
 				delete(waits, a.from)
 				answers = append(answers, a)
@@ -294,13 +289,10 @@ func (n *Node) toldSlot(from string, r *xdr.Reader) {
 		return
 	}
 	n.channel.mu.Lock()
-	q := n.channel.inquiries[number]
+	told := n.channel.inquiries[number] // nil: nobody waits any more
 	n.channel.mu.Unlock()
-	if q == nil {
-		return
-	}
 	select {
-	case q.answers <- a:
+	case told <- a:
 	default:
 	}
 }

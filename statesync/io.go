@@ -22,7 +22,10 @@ func (n *Node) CheckIO(ctx context.Context, c ClientID, f FileKey, s nfs4.Statei
 	var verdict error
 	ref := rules.Ref{Stateid: s, Client: c, Minor0: c == 0}
 	check := func(st *rules.File) { io, verdict = st.CheckIO(ref, access, n.dead) }
-	if s.IsSpecial() && n.cfg.Shared {
+	switch {
+	case !n.cfg.Shared:
+		since = 0 // nobody else changes anything
+	case s.IsSpecial():
 		since = moment.Next() // it is about everybody's opens
 	}
 	if err := n.recall(ctx, f, s, since); err != nil {
@@ -86,7 +89,7 @@ func (n *Node) checkAgain(ctx context.Context, f FileKey, check func(*rules.File
 // recall freshens a file that is in memory as a whole.
 func (n *Node) recall(ctx context.Context, key FileKey, s nfs4.Stateid, since uint64) error {
 	f := n.files.get(key)
-	if f == nil || f.known(since) || !f.read(func(*rules.File) {}) {
+	if f == nil || f.known(since) || !f.known(0) {
 		return nil // checkSome and view ask the store
 	}
 	if !s.IsSpecial() && n.stillAway() {

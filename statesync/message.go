@@ -36,10 +36,10 @@ type Peers interface {
 //	ask      u32 format · u32 8 · u64 instance · u64 number   this gateway asks the others to vouch for it
 //	vouch    u32 format · u32 9 · u64 instance · opaque gateway · u64 its instance · u64 number
 //	                                                    the answer to its question of that number
+//	closed   u32 format · u32 10 · opaque file          nothing is open on the file any more
 //	slot-ask   u32 format · u32 11 · u64 instance · u64 number · sessionid · u32 slot
 //	slot-tell  u32 format · u32 12 · opaque gateway · u64 its instance · u64 its number
 //	           · u32 sequence · u64 checksum · u32 running · u32 kept · opaque reply
-//	closed   u32 format · u32 10 · opaque file          nothing is open on the file any more
 type messageKind uint32
 
 const (

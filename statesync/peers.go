@@ -24,9 +24,9 @@ type channel struct {
 	mu    sync.Mutex
 	heard map[string]hearsay
 
-	asked     uint64 // number of the last question about a slot
-	inquiries map[uint64]*inquiry
-	mute      map[string]int64 // who did not answer, and when, by Node.clock
+	asked     uint64                   // number of the last question about a slot
+	inquiries map[uint64]chan slotNews // by the number of the question
+	mute      map[string]int64         // who did not answer, and when, by Node.clock
 
 	published, received, lost, unread, warmed, cooled atomic.Uint64
 }
@@ -51,7 +51,7 @@ func (c *channel) init() {
 	c.look = make(chan struct{}, 1)
 	c.news = make(chan struct{}, 1)
 	c.heard = make(map[string]hearsay)
-	c.inquiries = make(map[uint64]*inquiry)
+	c.inquiries = make(map[uint64]chan slotNews)
 	c.mute = make(map[string]int64)
 }
 
