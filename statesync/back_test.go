@@ -15,7 +15,7 @@ import (
 func silence(t *testing.T, ws ...*world) {
 	t.Helper()
 	for range 4 {
-		ws[0].clock.advance(25 * time.Minute)
+		ws[0].clock.advance(ws[0].n.cfg.Lease * 5 / 12)
 		for _, w := range ws {
 			w.n.members.serves.Store(1 << 62)
 			if _, err := w.n.readRenewals(context.Background()); err != nil {

@@ -111,7 +111,7 @@ func gatewaysWithPeers(t *testing.T, url string, lose uint64, names ...string) (
 	store, clock, fs := memory.New(), &fakeClock{}, newFakeFS()
 	for i, name := range names {
 		w := &world{t: t, store: &readOnly{Store: store}, clock: clock, fs: fs, seed: uint64(i+1) * 100, cfg: func(c *Config) {
-			c.Shared, c.Name, c.GatewayLease, c.Lease = true, name, time.Minute, time.Hour
+			c.Shared, c.Name, c.GatewayLease, c.Lease = true, name, time.Minute, 4*time.Minute
 		}}
 		w.join()
 		ch, err := nats.Connect(nats.Options{URL: url, Name: name, Domain: "test", Beat: 20 * time.Millisecond})
@@ -370,7 +370,8 @@ func TestRenewedByPeers(t *testing.T) {
 	a, b := ws[0], ws[1]
 	c := a.client41("c")
 	known := b.mustClient(c.id)
-	a.clock.advance(20 * time.Minute)
+	// Long enough to be told again, too short to be declared dead for.
+	a.clock.advance(40 * time.Second)
 	req, fc := c.begin(0)
 	req.Finish(fc.reply)
 	eventually(t, "heard of elsewhere", func() bool { return known.renewed.Load() == b.n.clock() })
