@@ -33,6 +33,7 @@ test: deps
 	$(GO) test -timeout 20m ./statesync/sim
 	cd conformance/example && $(GO) vet ./... && $(GO) test -count=1 ./...
 	$(GO) test -run 'TestParse|TestDescribed|TestCompose|TestApply|TestFollow' ./conformance/mutants
+	$(GO) test -run 'TestRows|TestTables' ./conformance/peers
 	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -timeout 40m -run 'TestHoldfast(Redis|Spread)' ./conformance/suite
 	$(GO) test -count=1 -p 1 -parallel 3 -timeout 40m ./conformance/kernel/... ./conformance/cluster/...
 

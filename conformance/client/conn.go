@@ -261,7 +261,11 @@ func (c *Conn) Start(q *Request) (wait func() (*Reply, error), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.w.WriteRecord(q.msg); err != nil {
+	// A server that reads no more must not hold up the writer for ever.
+	stuck := time.AfterFunc(c.opt.Timeout, func() { c.fail(fmt.Errorf("%w (%v): the server does not take the request", ErrTimeout, c.opt.Timeout)) })
+	err = c.w.WriteRecord(q.msg)
+	stuck.Stop()
+	if err != nil {
 		c.fail(fmt.Errorf("%w: %w", ErrClosed, err))
 	}
 	timeout := time.NewTimer(c.opt.Timeout)

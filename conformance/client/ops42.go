@@ -51,12 +51,23 @@ func Copy(a CopyArgs) Op {
 	})
 }
 
-// CopyNotify builds COPY_NOTIFY for a destination server by name.
-func CopyNotify(src nfs4.Stateid, server string) Op {
+// A Netloc is where a server is: a name, a URL, or a network address.
+type Netloc struct {
+	Kind uint32   // nfs4.NetlocName and so on
+	Text []string // the name or URL, or netid and universal address
+}
+
+// SomeServer is a server that does not exist, by its address.
+var SomeServer = Netloc{nfs4.NetlocNetaddr, []string{"tcp", "192.0.2.1.8.1"}}
+
+// CopyNotify builds COPY_NOTIFY for a destination server.
+func CopyNotify(src nfs4.Stateid, to Netloc) Op {
 	return op(nfs4.OpCopyNotify, func(w *xdr.Writer) {
 		src.Encode(w)
-		w.Uint32(nfs4.NetlocName)
-		w.String(server)
+		w.Uint32(to.Kind)
+		for _, s := range to.Text {
+			w.String(s)
+		}
 	})
 }
 

@@ -1,13 +1,18 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"holdfast/internal/nfs4"
 	"holdfast/internal/oncrpc"
 	"holdfast/internal/xdr"
 )
+
+// ErrNoSlot says that no slot of a session came free in time.
+var ErrNoSlot = errors.New("client: no free slot")
 
 // A Session is an NFSv4.1 or 4.2 session with its slot table. Its methods may
 // be called by several goroutines at once.
@@ -77,9 +82,46 @@ func (s *Session) Acquire() *Slot {
 	for len(s.free) == 0 {
 		s.cond.Wait()
 	}
+	return s.take()
+}
+
+// acquireWithin is Acquire with a bound: who holds all slots of a session itself
+// would wait for ever. The error wraps ErrNoSlot.
+func (s *Session) acquireWithin(limit time.Duration) (*Slot, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.free) > 0 {
+		return s.take(), nil
+	}
+	late := false
+	alarm := time.AfterFunc(limit, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		late = true
+		s.cond.Broadcast()
+	})
+	defer alarm.Stop()
+	for len(s.free) == 0 {
+		if late {
+			return nil, fmt.Errorf("%w: all %d that the server grants were in use for %v", ErrNoSlot, len(s.slots), limit)
+		}
+		s.cond.Wait()
+	}
+	return s.take(), nil
+}
+
+// take takes a free slot, of which there is one; mu is held.
+func (s *Session) take() *Slot {
 	sl := s.free[len(s.free)-1]
 	s.free = s.free[:len(s.free)-1]
 	return sl
+}
+
+// Slots is how many slots the session has, of which so many are free.
+func (s *Session) Slots() (all, free int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.slots), len(s.free)
 }
 
 // Release gives a slot back.
@@ -90,9 +132,13 @@ func (s *Session) Release(sl *Slot) {
 	s.cond.Signal()
 }
 
-// Compound sends SEQUENCE and the operations in a slot of its own.
+// Compound sends SEQUENCE and the operations in a slot of its own. It waits for
+// one as long as for a reply.
 func (s *Session) Compound(ops ...Op) (*Reply, error) {
-	sl := s.Acquire()
+	sl, err := s.acquireWithin(s.Conn().opt.Timeout)
+	if err != nil {
+		return nil, err
+	}
 	defer s.Release(sl)
 	s.mu.Lock()
 	cache := s.cache

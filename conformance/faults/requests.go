@@ -176,7 +176,7 @@ func (s *Scene) data() []client.Op {
 		client.Deallocate(s.Open, 0, 50), client.IOAdvise(s.Open, 0, 50, nfs4.BitmapOf(1)),
 		client.Copy(client.CopyArgs{Src: s.Open, Dst: s.Open, DstOffset: 1 << 12, Count: 40, Consecutive: true, Synchronous: true}),
 		client.Copy(client.CopyArgs{Src: s.Open, Dst: s.Open, DstOffset: 1 << 12, Count: 40, Servers: []string{"127.0.0.1"}}),
-		client.CopyNotify(s.Open, "127.0.0.1"), client.Clone(s.Open, s.Open, 0, 1<<12, 1<<12),
+		client.CopyNotify(s.Open, client.SomeServer), client.Clone(s.Open, s.Open, 0, 1<<12, 1<<12),
 		client.OffloadStatus(s.Open), client.OffloadCancel(s.Open),
 		client.WriteSame(s.Open, nfs4.FileSync, 0, 512, 2, []byte("pattern")),
 		client.GetDeviceInfo(device, nfs4.LayoutNFSv41Files, 4096), client.GetDeviceList(nfs4.LayoutNFSv41Files, 8),

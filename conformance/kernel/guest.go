@@ -23,6 +23,7 @@ type Guest struct {
 	lab     *Lab
 	tap     string
 	disk    string // host path of its ubda, or ""
+	memory  string // such as 768M
 	cmd     *exec.Cmd
 	console string   // host path of what the kernel printed
 	control *os.File // towards the guest; one Write per line
@@ -41,7 +42,7 @@ func (l *Lab) Boot(tb testing.TB, names ...string) []*Guest {
 	tb.Helper()
 	guests := make([]*Guest, len(names))
 	for i, name := range names {
-		g, err := l.boot(name, "")
+		g, err := l.boot(name, "", "768M")
 		if err != nil {
 			tb.Fatalf("boot guest %s: %v", name, err)
 		}
@@ -67,7 +68,7 @@ func (l *Lab) await(tb testing.TB, guests []*Guest) {
 	}
 }
 
-func (l *Lab) boot(name, disk string) (*Guest, error) {
+func (l *Lab) boot(name, disk, memory string) (*Guest, error) {
 	l.mu.Lock()
 	host := firstGuest + l.guests
 	l.guests++
@@ -77,7 +78,7 @@ func (l *Lab) boot(name, disk string) (*Guest, error) {
 	}
 	g := &Guest{
 		Name: name, Addr: addr4(host), Addr6: addr6(host),
-		lab: l, tap: "tap" + strconv.Itoa(host), disk: disk, console: filepath.Join(l.Dir, "console."+name),
+		lab: l, tap: "tap" + strconv.Itoa(host), disk: disk, memory: memory, console: filepath.Join(l.Dir, "console."+name),
 		up: make(chan struct{}), dumped: make(chan struct{}, 1), gone: make(chan struct{}),
 		jobs: map[string]*Job{},
 	}
@@ -108,7 +109,7 @@ func (g *Guest) start() error {
 	}
 	defer fromGuest.Close()
 
-	cmd := g.lab.Command(g.lab.fpwrap, "linux.uml", "umid="+g.Name, "uml_dir="+g.lab.Dir+"/", "mem=768M",
+	cmd := g.lab.Command(g.lab.fpwrap, "linux.uml", "umid="+g.Name, "uml_dir="+g.lab.Dir+"/", "mem="+g.memory,
 		"root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init="+g.lab.Dir+"/init.sh",
 		"con=null", "con0=null,fd:1", "ssl=null", "ssl0=fd:3,fd:4", "quiet",
 		"vec0:transport=tap,ifname="+g.tap+",depth=128,gro=1",

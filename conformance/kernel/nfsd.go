@@ -49,7 +49,8 @@ func (l *Lab) LinuxServer(tb testing.TB, name string) (*Guest, netip.AddrPort) {
 	if err := run("mkfs.ext4", "-q", "-F", disk); err != nil {
 		tb.Fatal(err)
 	}
-	g, err := l.boot(name, disk)
+	// What it grants to sessions is a share of its memory.
+	g, err := l.boot(name, disk, "2G")
 	if err != nil {
 		tb.Fatalf("boot guest %s: %v", name, err)
 	}

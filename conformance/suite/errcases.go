@@ -16,7 +16,7 @@ func errorCases() []Test {
 		{Code: "ERR2", minors: all, RFC: "RFC 7530 §5.9, RFC 8881 §5.9", Says: "CREATE and OPEN with an owner that cannot be translated are NFS4ERR_BADOWNER and make nothing", run: errBadOwner},
 		{Code: "ERR3", minors: all, RFC: "RFC 7530 §16.14, RFC 8881 §18.14", Says: "LOOKUPP of a symbolic link is NFS4ERR_SYMLINK or NFS4ERR_NOTDIR", run: errLookupParentOfLink},
 		{Code: "ERR4", minors: all, RFC: "RFC 7530 §16.14, RFC 8881 §18.14", Says: "LOOKUPP by a user who may not search the directory is NFS4ERR_ACCESS", run: errLookupParentDenied},
-		{Code: "ERR5", minors: all, RFC: "RFC 7530 §16.16, RFC 8881 §18.16", Says: "OPEN that makes a file for another owner is NFS4ERR_PERM for a user who is not root", run: errOpenPerm},
+		{Code: "ERR5", minors: all, RFC: "RFC 7530 §16.16, RFC 8881 §18.16", Says: "OPEN that makes a file for another owner is NFS4ERR_PERM for a user who is not root, or tells truly whether it set the owner", run: errOpenPerm},
 		{Code: "ERR6", minors: all, RFC: "RFC 7530 §16.16, RFC 8881 §18.16", Says: "OPEN that makes a file larger than any may be is NFS4ERR_FBIG", run: errOpenTooLarge},
 		{Code: "ERR7", minors: v0, RFC: "RFC 7530 §9.1.7, §16.19", Says: "OPEN_DOWNGRADE with a seqid that is not the next is NFS4ERR_BAD_SEQID", run: errDowngradeSeqid},
 		{Code: "ERR8", minors: v12, RFC: "RFC 8881 §2.10.2.1, §15.1.3.5", Says: "PUTROOTFH, PUTPUBFH and RESTOREFH without SEQUENCE are NFS4ERR_OP_NOT_IN_SESSION", run: errNoSession},
@@ -82,9 +82,17 @@ func errLookupParentDenied(e *Env) {
 func errOpenPerm(e *Env) {
 	dir := e.Dir()
 	u := e.User(1001, 1001)
-	_, err := u.Open(client.NewOwner(), dir, client.OpenArgs{
+	f, err := u.Open(client.NewOwner(), dir, client.OpenArgs{
 		Access: 3, How: nfs4.OpenCreate, Name: "f", Attrs: new(client.Attrs).SetMode(0o644).SetOwner("1002"),
 	})
+	if err == nil {
+		// NFS4ERR_PERM is what it "may" be told; what is done then has to be told truly.
+		owner := e.Attrs(e.Client(), f.FH, nfs4.AttrOwner).Owner
+		if f.Res.Set.Has(nfs4.AttrOwner) != strings.HasPrefix(owner, "1002") {
+			e.Errorf("the file is %q's, and the attributes set are said to be %v", owner, f.Res.Set)
+		}
+		return
+	}
 	e.Err(err, nfs4.ErrPerm)
 	if names := e.Names(e.Client(), dir); len(names) != 0 {
 		e.Errorf("made %v", names)

@@ -16,6 +16,7 @@ const (
 	stream  = "stream"   // about one TCP stream: its requests are not spread
 	single  = "single"   // about what one server keeps to itself: not spread over several
 	alone   = "alone"    // disturbs others: nothing runs beside it
+	strict  = "strict"   // about a request that is none of the protocol: strictCodes
 	quiet   = "quiet"    // takes a lost reply, or a forgotten request, for a failure: no server is killed meanwhile
 )
 
@@ -27,12 +28,13 @@ var FlagMeanings = map[string]string{
 	stream:  "needs one TCP stream: requests are not spread, no server is killed meanwhile",
 	single:  "needs one server: what it checks is each server's own",
 	alone:   "runs beside no other test",
+	strict:  "checks to the letter how what no correct client sends is refused",
 	quiet:   "needs that no reply is lost and no request forgotten: no server is killed meanwhile",
 }
 
 // topics are the flags of whole families.
 var topics = map[string]string{
-	"RPC": "rpc stream", "XDR": "xdr", "COMP": "compound", "V42A": "compound", "UNKN": "compound",
+	"RPC": "rpc stream", "XDR": "xdr strict", "CUT": "strict", "COMP": "compound", "V42A": "compound", "UNKN": "compound",
 	"EID": "client", "CID": "client", "DCID": "client", "RENEW": "client lease", "LEASE": "client lease",
 	"CSESS": "session", "DSESS": "session", "BIND": "session", "SSV": "session", "RECC": "client", "SEQ": "session replay",
 	"BCTL": "session callback", "BACK": "session callback", "ONCE": "replay", "SEQID": "seqid replay", "SID": "stateid", "SLIFE": "stateid",
@@ -59,9 +61,42 @@ var codeFlags = map[string]string{
 	"SHR12": quiet, // an address whose server is away is another's meanwhile
 }
 
+// strictCodes are the tests that judge the answer to a request that is none of the
+// protocol, whatever was said before it: it does not decode; it is longer than
+// the definition of its type lets it be, or, a name, than any path; or an
+// operation number, procedure, enumeration, boolean or flag has a value to which
+// the minor version gives no meaning there. A correct client sends none of these,
+// so that the exact error matters to none; that the server refuses does. The
+// families XDR and CUT are of that kind as a whole.
+//
+// Not of that kind is what is wrong only as things are (a stateid, seqid or slot
+// that is not the one), what is well formed and never right (an empty name, a
+// lock of no bytes), and numbers that clients may try without knowing them:
+// attributes, minor versions, RPC versions of the program, layout types.
+var strictCodes = setOf(`
+	RPC4 RPC5 RPC7 RPC10 RPC12
+	COMP4 COMP6 COMP7
+	EID11 EID21 CID13 CSESS9 ERR10 SECNN3
+	FH5 NAME8 ACC2 CR3 SATT8 SETW3 IO17 SID12
+	OPEN4 OPEN24 OPENM4 OPENM10 LOCK17
+	SEEK3 ERR18 ADVC1 CR13 XATTR12
+`)
+
+// setOf returns words as a set.
+func setOf(words string) map[string]bool {
+	set := make(map[string]bool)
+	for w := range strings.FieldsSeq(words) {
+		set[w] = true
+	}
+	return set
+}
+
 // AllFlags returns the test's flags, those of its family included.
 func (t *Test) AllFlags() []string {
 	fs := strings.Fields(topics[t.Family()] + " " + codeFlags[t.Code] + " " + t.Flags)
+	if strictCodes[t.Code] {
+		fs = append(fs, strict)
+	}
 	slices.Sort(fs)
 	return slices.Compact(fs)
 }

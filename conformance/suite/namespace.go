@@ -22,7 +22,8 @@ func createTests() []Test {
 		{Code: "CR9", minors: all, RFC: "RFC 8881 §18.4", Says: "a directory without write permission is NFS4ERR_ACCESS", run: crAccess},
 		{Code: "CR10", minors: all, RFC: "RFC 8881 §18.4", Says: "what a user creates is his", run: crOwner},
 		{Code: "CR11", minors: all, RFC: "RFC 8881 §18.4", Says: "a device may be created by root, and not by other users", run: crDevice},
-		{Code: "CR12", minors: v2, RFC: "RFC 8275 §4", Says: "mode_umask creates with the mode less the umask", run: crModeUmask},
+		{Code: "CR12", minors: v2, RFC: "RFC 8275 §5", Says: "mode_umask creates with the mode less the umask", run: crModeUmask},
+		{Code: "CR13", minors: v2, RFC: "RFC 8275 §5", Says: "mode_umask, which has a meaning for CREATE and OPEN only, is NFS4ERR_INVAL in SETATTR", run: crModeUmaskElsewhere},
 		{Code: "RDLNK1", minors: all, RFC: "RFC 8881 §18.24", Says: "READLINK gives the text as it was given", run: rdlnk},
 		{Code: "RDLNK2", minors: all, RFC: "RFC 8881 §18.24.3", Says: "READLINK of anything else is NFS4ERR_INVAL, or NFS4ERR_WRONG_TYPE from NFSv4.1 on", run: rdlnkOther},
 	}
@@ -170,8 +171,12 @@ func crModeUmask(e *Env) {
 	if got := get[client.GetAttrRes](e, p).Mode(); got != 0o750 {
 		e.Errorf("mode %o, want 750", got)
 	}
-	// RFC 8275 §4: only where a file is created.
-	e.setattr(c, dir, is(nfs4.ErrInval), new(client.Attrs).SetModeUmask(0o777, 0o027))
+}
+
+func crModeUmaskElsewhere(e *Env) {
+	dir := e.Dir()
+	e.NeedAttr(dir, nfs4.AttrModeUmask)
+	e.setattr(e.Client(), dir, is(nfs4.ErrInval), new(client.Attrs).SetModeUmask(0o777, 0o027))
 }
 
 func rdlnk(e *Env) {
@@ -450,7 +455,11 @@ func rnOver(e *Env) {
 	if names := e.Names(c, dir); !slices.Equal(names, []string{"b"}) {
 		e.Errorf("names %v", names)
 	}
-	e.Expect(e.Do(c, client.PutFH(old), client.GetAttr(nfs4.AttrType)), is(nfs4.ErrStale))
+	// What was replaced may be kept for as long as the server likes (§18.25.4), and is never taken for what took its place.
+	p := e.Expect(e.Do(c, client.PutFH(old), client.Read(nfs4.AnonymousStateid, 0, 10)), is(nfs4.OK, nfs4.ErrStale, nfs4.ErrFHExpired))
+	if p.Status == nfs4.OK && string(get[client.ReadRes](e, p).Data) != "old" {
+		e.Errorf("the filehandle of what was replaced reads another file: %v", p)
+	}
 }
 
 func rnOverDir(e *Env) {

@@ -52,13 +52,13 @@ func onceDrop(e *Env) {
 	dir := e.Dir()
 	for range 10 {
 		name := client.UniqueName("d")
-		sl := c.Session.Acquire()
+		sl := e.Slot(c.Session, 0)
 		req := sl.Request(true, client.PutFH(dir), client.Mkdir(name), client.GetFH())
 		req.SetXID(c.Conn().NextXID())
 		e.Must(c.Conn().Send(req))
 		c.Conn().Drop()
 		e.Must(c.Reconnect(e.ctx))
-		p := e.Expect(e.reply(sl.Send(c.Conn(), req)), is(nfs4.OK))
+		p := e.Expect(e.resend(sl, c.Conn(), req), is(nfs4.OK))
 		e.sameReply(p, e.reply(c.Conn().Do(req)))
 		c.Session.Release(sl)
 	}
@@ -70,7 +70,7 @@ func onceDrop(e *Env) {
 func onceUncached(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	p, q := e.twice(sl, c.Conn(), e.Conn(), false, client.PutFH(dir), client.Mkdir("d"))
 	e.Expect(p, is(nfs4.OK))
 	e.sameReply(p, q)

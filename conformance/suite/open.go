@@ -24,7 +24,7 @@ func openTests() []Test {
 		{Code: "OPEN13", minors: v12, RFC: "RFC 8881 §18.16", Says: "CLAIM_FH opens by filehandle", run: openClaimFH},
 		{Code: "OPEN14", minors: all, RFC: "RFC 8881 §9.11, §18.16.3", Says: "a reclaim outside grace is NFS4ERR_NO_GRACE", run: openReclaim},
 		{Code: "OPEN15", minors: all, RFC: "RFC 8881 §18.16.3", Says: "a claim by a delegation that does not exist is refused", run: openDelegCur},
-		{Code: "OPEN16", minors: all, RFC: "RFC 8881 §18.16.1", Says: "an owner of 1024 bytes is served, a longer one is a decoding error", run: openLongOwner},
+		{Code: "OPEN16", minors: all, RFC: "RFC 8881 §18.16.1", Says: "an owner of 1024 bytes is served", run: openLongOwner},
 		{Code: "OPEN17", minors: v12, RFC: "RFC 8881 §18.16.3", Says: "what the client wants of delegations is accepted; whatever is granted fits it", run: openWants},
 		{Code: "OPEN18", minors: v12, RFC: "RFC 8881 §18.16.3", Says: "the owner's client ID is the session's, whatever the request says", run: openOwnerClientID},
 		{Code: "OPEN19", minors: v0, RFC: "RFC 7530 §16.16", Says: "an owner of a client ID that is not known is NFS4ERR_STALE_CLIENTID", run: openStaleClient},
@@ -32,6 +32,7 @@ func openTests() []Test {
 		{Code: "OPEN21", minors: all, RFC: "RFC 8881 §18.16", Says: "change_info is the directory's when a file is created", run: openChange},
 		{Code: "OPEN22", minors: v12, RFC: "RFC 8881 §8.2.3", Says: "CLOSE gives a stateid that is not valid any more", run: openCloseStateid},
 		{Code: "OPEN23", minors: all, RFC: "RFC 8881 §18.16", Says: "one owner may have many files open", run: openManyFiles},
+		{Code: "OPEN24", minors: all, RFC: "RFC 7530 §13.1.1.1, RFC 8881 §15.1.1.1", Says: "an owner of more than 1024 bytes is a decoding error", run: openTooLongOwner},
 	}
 }
 
@@ -234,8 +235,14 @@ func openLongOwner(e *Env) {
 	f, err := c.Open(o, dir, client.OpenArgs{Access: 1, How: nfs4.OpenCreate, Name: "f"})
 	e.Must(err)
 	e.Must(f.Close())
+}
+
+func openTooLongOwner(e *Env) {
+	c := e.Client()
+	dir := e.Dir()
+	e.Closed(c, dir, "f", "")
 	e.badXDR(c.Compound(client.PutFH(dir), client.Open(client.OpenArgs{
-		Access: 1, Owner: client.Owner{ClientID: c.ClientID, Name: o.Name + "o"}, Name: "f",
+		Access: 1, Owner: client.Owner{ClientID: c.ClientID, Name: strings.Repeat("o", 1025)}, Name: "f",
 	})))
 }
 

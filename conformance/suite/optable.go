@@ -176,7 +176,7 @@ func opCases42() []opCase {
 	none := nfs4.Stateid{Seqid: 1, Other: [nfs4.OtherSize]byte{1, 2, 3}}
 	return []opCase{
 		plain(client.Allocate(none, 0, 1)), plain(client.Copy(client.CopyArgs{Src: none, Dst: none, Count: 1, Consecutive: true, Synchronous: true})),
-		plain(client.CopyNotify(none, "a server")), plain(client.Deallocate(none, 0, 1)), plain(client.IOAdvise(none, 0, 1, nfs4.Bitmap{2})),
+		plain(client.CopyNotify(none, client.SomeServer)), plain(client.Deallocate(none, 0, 1)), plain(client.IOAdvise(none, 0, 1, nfs4.Bitmap{2})),
 		plain(client.LayoutError(0, 1, none, client.DeviceID{}, nfs4.ErrIO, nfs4.OpRead)),
 		plain(client.LayoutStats(client.LayoutStatsArgs{Length: 1, Stateid: none, Type: nfs4.LayoutNFSv41Files})),
 		noFH(nfs4.OpOffloadCancel, func(*client.Client) client.Op { return client.OffloadCancel(none) }),

@@ -61,7 +61,12 @@ func entryNames(entries []client.Entry) []string {
 // after continues behind a cookie until the end.
 func (e *Env) after(c *client.Client, dir client.FH, cookie uint64, v nfs4.Verifier, may ...nfs4.Status) []string {
 	var names []string
+	seen := make(map[uint64]bool)
 	for {
+		if seen[cookie] {
+			e.Fatalf("READDIR goes in circles: it comes to cookie %d again", cookie)
+		}
+		seen[cookie] = true
 		p := e.Expect(e.Do(c, client.PutFH(dir), client.ReadDir(client.ReadDirArgs{Cookie: cookie, Verifier: v, DirCount: 4096, MaxCount: 4096})), append(may, nfs4.OK))
 		if p.Status != nfs4.OK {
 			return nil

@@ -233,6 +233,7 @@ func (e *Env) finish() {
 		e.failed = true
 		e.messages = append(e.messages, fmt.Sprintf("panic: %v\n%s", r, debug.Stack()))
 	}
+	e.trace.end()
 	e.cleanup()
 }
 

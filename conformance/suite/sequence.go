@@ -32,12 +32,13 @@ func sequenceTests() []Test {
 		{Code: "SEQ21", minors: v12, RFC: "RFC 8881 §2.10.6.1", Says: "replies of one slot do not disturb another slot's cached reply", run: seqOtherSlotReplay},
 		{Code: "SEQ22", minors: v12, RFC: "RFC 8881 §2.10.6.1.3", Says: "every kind of change is replayed from the cache: CREATE, LINK, RENAME, REMOVE, SETATTR, OPEN, WRITE, CLOSE", run: seqReplayAll},
 		{Code: "SEQ23", minors: v12, RFC: "RFC 8881 §18.46.3", Says: "the status flags of a healthy client tell of no lost state", run: seqFlags},
+		{Code: "SEQ24", minors: v12, RFC: "RFC 8881 §2.10.6.4", Says: "a reply that ca_maxresponsesize has room for is given, whatever the longest of its kind would need", run: seqRepFits},
 	}
 }
 
 func seqBasic(e *Env) {
 	s := e.Client().Session
-	sl := s.Acquire()
+	sl := e.Slot(s, 0)
 	defer s.Release(sl)
 	for range 3 {
 		seq := sl.Seq
@@ -62,7 +63,7 @@ func (e *Env) twice(sl *client.Slot, a, b *client.Conn, cacheThis bool, ops ...c
 func seqReplay(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	p, q := e.twice(sl, c.Conn(), c.Conn(), true, client.PutFH(dir), client.Mkdir("d"), client.GetFH())
 	e.Expect(p, is(nfs4.OK))
 	e.sameReply(p, q)
@@ -72,7 +73,7 @@ func seqReplay(e *Env) {
 func seqReplayOther(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	p, q := e.twice(sl, c.Conn(), e.Conn(), true, client.PutFH(dir), client.Mkdir("d"), client.GetFH())
 	e.Expect(p, is(nfs4.OK))
 	e.sameReply(p, q)
@@ -80,7 +81,7 @@ func seqReplayOther(e *Env) {
 
 func seqAhead(e *Env) {
 	s := e.Client().Session
-	sl := s.Acquire()
+	sl := e.Slot(s, 0)
 	sl.Seq++
 	e.Expect(e.reply(sl.Do(false, client.PutRootFH())), is(nfs4.ErrSeqMisordered))
 	sl.Seq += 1000
@@ -89,7 +90,7 @@ func seqAhead(e *Env) {
 
 func seqBehind(e *Env) {
 	s := e.Client().Session
-	sl := s.Acquire()
+	sl := e.Slot(s, 0)
 	for range 5 {
 		e.Expect(e.reply(sl.Do(false)), is(nfs4.OK))
 	}
@@ -114,7 +115,7 @@ func seqBadSession(e *Env) {
 
 func seqBadHigh(e *Env) {
 	c := e.Client()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	high := c.Session.Granted.Fore.MaxRequests + 100
 	e.WantRaw(c.Conn(), is(nfs4.ErrBadHighSlot), client.Sequence(c.Session.ID, sl.Seq, sl.N, high, false))
 }
@@ -122,7 +123,7 @@ func seqBadHigh(e *Env) {
 func seqUncached(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 1)
 	p, q := e.twice(sl, c.Conn(), c.Conn(), false, client.PutFH(dir), client.Mkdir("d"))
 	e.Expect(p, is(nfs4.OK))
 	e.Expect(q, is(nfs4.OK, nfs4.ErrRetryUncachedRep))
@@ -139,7 +140,7 @@ func seqUncached(e *Env) {
 func seqFalseRetry(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 1)
 	p := e.Expect(e.reply(sl.Do(true, client.PutFH(dir), client.Mkdir("first"))), is(nfs4.OK))
 	sl.Seq--
 	q := e.reply(sl.Do(true, client.PutFH(dir), client.Mkdir("other"), client.GetFH()))
@@ -177,17 +178,27 @@ func seqRepTooBig(e *Env) {
 	e.OK(c, client.PutFH(fh), client.GetAttr(nfs4.AttrSize))
 }
 
+func seqRepFits(e *Env) {
+	const text = "to/there"
+	fh := e.symlink(e.Client(), e.Dir(), "s", text)
+	c := e.small(8192, 2048, 1024)
+	p := e.OK(c, client.PutFH(fh), client.ReadLink())
+	if got := get[client.ReadLinkRes](e, p).Text; got != text {
+		e.Errorf("the link reads %q", got)
+	}
+}
+
 func seqRepTooBigToCache(e *Env) {
 	fh := e.symlink(e.Client(), e.Dir(), "s", strings.Repeat("x/", 2000))
 	c := e.small(8192, 65536, 1024)
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	e.Expect(e.reply(sl.Do(true, client.PutFH(fh), client.ReadLink())), is(nfs4.ErrRepTooBigToCache))
 	e.Expect(e.reply(sl.Do(false, client.PutFH(fh), client.ReadLink())), is(nfs4.OK))
 }
 
 func seqSlots(e *Env) {
 	s := e.Client().Session
-	a, b := s.Acquire(), s.Acquire()
+	a, b := e.Slot(s, 1), e.Slot(s, 0)
 	for range 5 {
 		e.Expect(e.reply(b.Do(false)), is(nfs4.OK))
 	}
@@ -198,7 +209,7 @@ func seqSlots(e *Env) {
 func seqReplayFailure(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 1)
 	req := sl.Request(true, client.PutFH(dir), client.Lookup("late"))
 	p := e.Expect(e.reply(sl.Send(c.Conn(), req)), is(nfs4.ErrNoEnt))
 	e.Mkdir(c, dir, "late")
@@ -207,7 +218,7 @@ func seqReplayFailure(e *Env) {
 
 func seqReplayBare(e *Env) {
 	s := e.Client().Session
-	sl := s.Acquire()
+	sl := e.Slot(s, 0)
 	for range 2 {
 		p, q := e.twice(sl, s.Conn(), s.Conn(), false)
 		e.Expect(p, is(nfs4.OK))
@@ -221,7 +232,7 @@ func seqReplayBare(e *Env) {
 func seqErrorKeepsSlot(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	req := sl.Request(true, client.PutFH(dir), client.Mkdir("d"))
 	p := e.Expect(e.reply(sl.Send(c.Conn(), req)), is(nfs4.OK))
 	sl.Seq += 5
@@ -235,7 +246,7 @@ func seqAllSlots(e *Env) {
 	s := e.Client().Session
 	var waits []func() (*client.Reply, error)
 	for range s.Granted.Fore.MaxRequests {
-		sl := s.Acquire()
+		sl := e.Slot(s, 0)
 		q := sl.Request(false, client.PutRootFH(), client.GetAttr(nfs4.AttrChange))
 		wait, err := s.Conn().Start(q)
 		e.Must(err)
@@ -249,7 +260,7 @@ func seqAllSlots(e *Env) {
 func seqOtherUser(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	ops := []client.Op{client.PutFH(dir), client.GetAttr(nfs4.AttrOwner)}
 	e.Expect(e.reply(sl.Do(true, ops...)), is(nfs4.OK))
 	cred := client.SysAuth(4711, 4711)
@@ -262,7 +273,7 @@ func seqInProgress(e *Env) {
 	dir := e.Dir()
 	other := e.Conn()
 	for range 20 {
-		sl := c.Session.Acquire()
+		sl := e.Slot(c.Session, 0)
 		name := client.UniqueName("d")
 		req := sl.Request(true, client.PutFH(dir), client.Mkdir(name), client.GetFH())
 		first, err := c.Conn().Start(req)
@@ -284,7 +295,7 @@ func seqInProgress(e *Env) {
 func seqOtherSlotReplay(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
-	a, b := c.Session.Acquire(), c.Session.Acquire()
+	a, b := e.Slot(c.Session, 1), e.Slot(c.Session, 0)
 	req := a.Request(true, client.PutFH(dir), client.Mkdir("a"))
 	p := e.Expect(e.reply(a.Send(c.Conn(), req)), is(nfs4.OK))
 	for range 10 {
@@ -297,7 +308,7 @@ func seqReplayAll(e *Env) {
 	c := e.Client()
 	dir := e.Dir()
 	fh := e.Closed(c, dir, "file", "contents")
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 0)
 	other := e.Conn()
 	o := client.Owner{ClientID: c.ClientID, Name: "replay"}
 	var sid nfs4.Stateid

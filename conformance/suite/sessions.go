@@ -27,6 +27,7 @@ func sessionTests() []Test {
 		{Code: "SSV1", minors: v12, RFC: "RFC 8881 §18.47.3", Flags: extra, Says: "SET_SSV for a client without SSV protection is NFS4ERR_INVAL", run: ssvInval},
 		{Code: "SECNN1", minors: v12, RFC: "RFC 8881 §18.45.3", Says: "SECINFO_NO_NAME gives the flavors of the current filehandle and consumes it", run: secInfoNoName},
 		{Code: "SECNN2", minors: v12, RFC: "RFC 8881 §18.45.3", Says: "SECINFO_NO_NAME of the root's parent is NFS4ERR_NOENT", run: secInfoRootParent},
+		{Code: "SECNN3", minors: v12, RFC: "RFC 8881 §18.45.3", Says: "SECINFO_NO_NAME of a style that is not defined is NFS4ERR_INVAL, or a decoding error", run: secInfoUndefined},
 	}
 }
 
@@ -185,7 +186,11 @@ func secInfoNoName(e *Env) {
 	e.hasSys(get[client.SecInfoRes](e, e.OK(c, client.PutFH(dir), client.SecInfoNoName(nfs4.SecInfoCurrentFH))))
 	e.hasSys(get[client.SecInfoRes](e, e.OK(c, client.PutFH(dir), client.SecInfoNoName(nfs4.SecInfoParent))))
 	e.Want(c, is(nfs4.ErrNoFileHandle), client.PutFH(dir), client.SecInfoNoName(nfs4.SecInfoCurrentFH), client.GetFH())
-	e.Want(c, is(nfs4.ErrInval, nfs4.ErrBadXDR), client.PutFH(dir), client.SecInfoNoName(7))
+}
+
+func secInfoUndefined(e *Env) {
+	dir := e.Dir()
+	e.Want(e.Client(), is(nfs4.ErrInval, nfs4.ErrBadXDR), client.PutFH(dir), client.SecInfoNoName(7))
 }
 
 func secInfoRootParent(e *Env) {

@@ -88,7 +88,7 @@ func shrReplay(e *Env) {
 	c := e.ClientAt(here)
 	dir := e.Dir()
 	other := e.ConnAt(there)
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 1)
 	step := func(ops ...client.Op) *client.Reply {
 		p, q := e.twice(sl, c.Conn(), other, true, ops...)
 		e.Expect(p, is(nfs4.OK))
@@ -132,7 +132,7 @@ func shrSlotTwice(e *Env) {
 	c := e.ClientAt(here)
 	dir := e.Dir()
 	other := e.ConnAt(there)
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 1)
 	for range 20 {
 		req := sl.Request(true, client.PutFH(dir), client.Mkdir(client.UniqueName("d")), client.GetFH())
 		first, err := c.Conn().Start(req)
@@ -158,7 +158,7 @@ func shrDestroyInUse(e *Env) {
 	s := c.Session
 	var waits []func() (*client.Reply, error)
 	for range min(8, s.Granted.Fore.MaxRequests) {
-		wait, err := c.Conn().Start(s.Acquire().Request(true, client.PutFH(dir), client.Mkdir(client.UniqueName("d"))))
+		wait, err := c.Conn().Start(e.Slot(s, 0).Request(true, client.PutFH(dir), client.Mkdir(client.UniqueName("d"))))
 		e.Must(err)
 		waits = append(waits, wait)
 	}

@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"holdfast/conformance/client"
 	"holdfast/internal/nfs4"
@@ -121,7 +122,7 @@ func shrBind(e *Env) {
 func shrAlternate(e *Env) {
 	c := e.ClientAt(here)
 	dir := e.Dir()
-	sl := c.Session.Acquire()
+	sl := e.Slot(c.Session, 1)
 	sides := []*client.Conn{c.Conn(), e.ConnAt(there)}
 	for i := range 20 {
 		conn := sides[i%2]
@@ -259,12 +260,13 @@ func (e *Env) race(loser nfs4.Status, a, b func() (*client.Reply, error)) int {
 	return 0
 }
 
-// eager returns what sends operations until the answer is not NFS4ERR_DELAY.
+// eager returns what sends operations until the answer is not NFS4ERR_DELAY, or
+// has been that for long.
 func eager(c *client.Client, ops ...client.Op) func() (*client.Reply, error) {
 	return func() (*client.Reply, error) {
-		for {
+		for end := time.Now().Add(crowded); ; {
 			p, err := c.Compound(ops...)
-			if err != nil || p.Status != nfs4.ErrDelay {
+			if err != nil || p.Status != nfs4.ErrDelay || time.Now().After(end) {
 				return p, err
 			}
 		}

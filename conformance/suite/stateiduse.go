@@ -112,7 +112,7 @@ func stateidUses42() []stateidUse {
 		ioUse(nfs4.OpWriteSame, func(s nfs4.Stateid) client.Op {
 			return client.WriteSame(s, nfs4.FileSync, 0, 1, 1, []byte("x"))
 		}),
-		ioUse(nfs4.OpCopyNotify, func(s nfs4.Stateid) client.Op { return client.CopyNotify(s, "a server") }),
+		ioUse(nfs4.OpCopyNotify, func(s nfs4.Stateid) client.Op { return client.CopyNotify(s, client.SomeServer) }),
 		{num: nfs4.OpCopy, open: func(h *holding, s nfs4.Stateid) []client.Op {
 			return between(h, false, func(peer nfs4.Stateid) client.Op {
 				return client.Copy(client.CopyArgs{Src: peer, Dst: s, Count: 10, Consecutive: true, Synchronous: true})

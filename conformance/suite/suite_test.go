@@ -1,7 +1,9 @@
 package suite
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"testing"
 
 	"holdfast/internal/nfs4"
@@ -28,6 +30,24 @@ func TestTestsAreDescribed(t *testing.T) {
 		}
 	}
 	t.Logf("%d tests, %d runs over the minor versions", len(seen), runs)
+}
+
+// The lists of flags name tests that exist.
+func TestFlagsAreOfTests(t *testing.T) {
+	codes, families := make(map[string]bool), make(map[string]bool)
+	for _, test := range All() {
+		codes[test.Code], families[test.Family()] = true, true
+	}
+	for _, code := range slices.Concat(slices.Collect(maps.Keys(codeFlags)), slices.Collect(maps.Keys(strictCodes))) {
+		if !codes[code] {
+			t.Errorf("there is no test %s to be flagged", code)
+		}
+	}
+	for family := range topics {
+		if !families[family] {
+			t.Errorf("there is no family %s to be flagged", family)
+		}
+	}
 }
 
 // The tables know every operation and only statuses that exist.

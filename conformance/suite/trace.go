@@ -15,8 +15,9 @@ const (
 
 // A trace keeps the last exchanges of a test, to be told if it fails.
 type trace struct {
-	mu  sync.Mutex
-	all []exchange
+	mu    sync.Mutex
+	all   []exchange
+	ended bool
 }
 
 type exchange struct {
@@ -31,10 +32,21 @@ func (t *trace) add(q *client.Request, p *client.Reply, err error) {
 	x := exchange{slices.Clone(msg[:min(len(msg), traceBytes)]), p, err}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.ended {
+		return
+	}
 	if len(t.all) == traceLength {
 		t.all = slices.Delete(t.all, 0, 1)
 	}
 	t.all = append(t.all, x)
+}
+
+// end keeps what comes later, when the test is cleaned up behind, from taking the
+// place of what led to its failure.
+func (t *trace) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
 }
 
 // lines shows each call and what came back.

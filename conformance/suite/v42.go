@@ -21,6 +21,7 @@ func v42Tests() []Test {
 		{Code: "ADV1", minors: v2, RFC: "RFC 7862 §15.5", Says: "IO_ADVISE answers with hints that were asked", run: ioAdvise},
 		{Code: "WSAME1", minors: v2, RFC: "RFC 7862 §15.12", Says: "WRITE_SAME writes its pattern as often as it says, or is NFS4ERR_NOTSUPP", run: writeSame},
 		{Code: "CNOTE1", minors: v2, RFC: "RFC 7862 §15.3", Says: "COPY_NOTIFY is answered or not supported, and needs a valid stateid", run: copyNotify},
+		{Code: "CNOTE2", minors: v2, RFC: "RFC 7862 §4.7, §15.3.3", Says: "COPY_NOTIFY is given the destination by name or URL as well as by address", run: copyNotifyNames},
 		{Code: "V42A", minors: v2, RFC: "RFC 7862 §15", Says: "ALLOCATE, DEALLOCATE, SEEK and READ_PLUS with a stateid of another file are NFS4ERR_BAD_STATEID", run: v42BadStateid},
 	}
 }
@@ -211,10 +212,21 @@ func writeSame(e *Env) {
 func copyNotify(e *Env) {
 	c := e.Client()
 	f := e.File(c, e.Dir(), "f", "x")
-	e.Expect(e.optional(e.Do(c, client.PutFH(f.FH), client.CopyNotify(f.Stateid, "destination.example"))), is(nfs4.OK, nfs4.ErrInval))
+	e.Expect(e.optional(e.Do(c, client.PutFH(f.FH), client.CopyNotify(f.Stateid, client.SomeServer))), is(nfs4.OK, nfs4.ErrInval))
 	bad := f.Stateid
 	bad.Other[1] ^= 0x99
-	e.Want(c, is(nfs4.ErrBadStateid), client.PutFH(f.FH), client.CopyNotify(bad, "destination.example"))
+	e.Want(c, is(nfs4.ErrBadStateid), client.PutFH(f.FH), client.CopyNotify(bad, client.SomeServer))
+}
+
+func copyNotifyNames(e *Env) {
+	c := e.Client()
+	f := e.File(c, e.Dir(), "f", "x")
+	e.Expect(e.optional(e.Do(c, client.PutFH(f.FH), client.CopyNotify(f.Stateid, client.SomeServer))), is(nfs4.OK, nfs4.ErrInval))
+	for _, to := range []client.Netloc{
+		{Kind: nfs4.NetlocName, Text: []string{"destination.example"}}, {Kind: nfs4.NetlocURL, Text: []string{"nfs://destination.example/"}},
+	} {
+		e.Expect(e.Do(c, client.PutFH(f.FH), client.CopyNotify(f.Stateid, to)), is(nfs4.OK, nfs4.ErrInval))
+	}
 }
 
 func v42BadStateid(e *Env) {

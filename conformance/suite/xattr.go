@@ -22,6 +22,7 @@ func xattrTests() []Test {
 		{Code: "XATTR9", minors: v2, RFC: "RFC 8276 §8.4", Says: "values may be empty and binary; one too large is refused", run: xattrValues},
 		{Code: "XATTR10", minors: v2, RFC: "RFC 8276 §8.5", Says: "without write permission setting is NFS4ERR_ACCESS or NFS4ERR_PERM", run: xattrAccess},
 		{Code: "XATTR11", minors: v2, RFC: "RFC 8276 §8.2", Says: "ACCESS tells of extended attributes", run: xattrAccessBits},
+		{Code: "XATTR12", minors: v2, RFC: "RFC 8276 §8.4.2", Says: "SETXATTR with an option that is not defined is NFS4ERR_INVAL, or a decoding error", run: xattrUndefined},
 	}
 }
 
@@ -66,6 +67,10 @@ func xattrOptions(e *Env) {
 	if got := get[client.GetXattrRes](e, p).Value; string(got) != "4" {
 		e.Errorf("%v", got)
 	}
+}
+
+func xattrUndefined(e *Env) {
+	c, fh := e.xattrFile()
 	q, err := c.Compound(client.PutFH(fh), client.SetXattr(9, "x", []byte("5")))
 	if err != nil || q.Status != nfs4.ErrInval {
 		e.badXDR(q, err)
