@@ -15,7 +15,7 @@ func errorCases() []Test {
 		{Code: "ERR1", minors: all, RFC: "RFC 7530 §16.3.4, RFC 8881 §18.3.3", Says: "COMMIT of what is no regular file is refused", run: errCommitTypes},
 		{Code: "ERR2", minors: all, RFC: "RFC 7530 §5.9, RFC 8881 §5.9", Says: "CREATE and OPEN with an owner that cannot be translated are NFS4ERR_BADOWNER and make nothing", run: errBadOwner},
 		{Code: "ERR3", minors: all, RFC: "RFC 7530 §16.14, RFC 8881 §18.14", Says: "LOOKUPP of a symbolic link is NFS4ERR_SYMLINK or NFS4ERR_NOTDIR", run: errLookupParentOfLink},
-		{Code: "ERR4", minors: all, RFC: "RFC 7530 §16.14, RFC 8881 §18.14", Says: "LOOKUPP by a user who may not search the directory is NFS4ERR_ACCESS", run: errLookupParentDenied},
+		{Code: "ERR4", minors: all, Flags: extra, RFC: "RFC 7530 §16.14, RFC 8881 §18.14", Says: "LOOKUPP by a user who may not search the directory is NFS4ERR_ACCESS", run: errLookupParentDenied},
 		{Code: "ERR5", minors: all, RFC: "RFC 7530 §16.16, RFC 8881 §18.16", Says: "OPEN that makes a file for another owner is NFS4ERR_PERM for a user who is not root, or tells truly whether it set the owner", run: errOpenPerm},
 		{Code: "ERR6", minors: all, RFC: "RFC 7530 §16.16, RFC 8881 §18.16", Says: "OPEN that makes a file larger than any may be is NFS4ERR_FBIG", run: errOpenTooLarge},
 		{Code: "ERR7", minors: v0, RFC: "RFC 7530 §9.1.7, §16.19", Says: "OPEN_DOWNGRADE with a seqid that is not the next is NFS4ERR_BAD_SEQID", run: errDowngradeSeqid},
