@@ -41,7 +41,7 @@ func TestGanesha(t *testing.T) {
 }
 
 func target(lab *kernel.Lab, addr netip.AddrPort, path string) suite.Target {
-	return suite.Target{Path: path, Timeout: 20 * time.Second, Parallel: sideBySide, Dial: func(ctx context.Context) (net.Conn, error) {
+	return suite.Target{Path: path, Timeout: 20 * time.Second, Parallel: sideBySide, Slow: true, Dial: func(ctx context.Context) (net.Conn, error) {
 		return lab.Dial(ctx, "tcp", addr.String())
 	}}
 }

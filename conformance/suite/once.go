@@ -161,8 +161,8 @@ func leaseConflict(e *Env) {
 	c := e.Client()
 	e.pass(2.2, e.renewal(c))
 	f, err := c.Open(client.NewOwner(), dir, client.OpenArgs{Access: 3, Name: "f"})
-	for range 10 { // a server may take its time to be sure of it
-		if s, ok := client.Status(err); !ok || s != nfs4.ErrShareDenied {
+	for range 10 { // a server may take its time to be sure of it, and to take the state away
+		if s, ok := client.Status(err); !ok || s != nfs4.ErrShareDenied && s != nfs4.ErrDelay {
 			break
 		}
 		e.pass(0.3, e.renewal(c))
