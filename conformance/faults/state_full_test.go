@@ -243,13 +243,19 @@ func TestStateDiskSiege(t *testing.T) {
 	for i := range all {
 		l := &locker{minor: minors[i], c: s.client(minors[i], 0)}
 		l.locks = create(t, l.c, dir, "f").Locks(client.NewOwner())
+		// Without one there is no stateid to unlock with.
+		off := uint64(i) << 32
+		if err := l.locks.Lock(nfs4.WriteLT, off, 2); err != nil {
+			t.Fatal(err)
+		}
+		l.granted = append(l.granted, off)
 		all[i] = l
 	}
 	var stop, refusals atomic.Bool
 	var wg sync.WaitGroup
 	for i, l := range all {
 		wg.Go(func() {
-			for n := uint64(0); !stop.Load(); n++ {
+			for n := uint64(1); !stop.Load(); n++ {
 				off := uint64(i)<<32 + n*4
 				err := l.locks.Lock(nfs4.WriteLT, off, 2)
 				got, ok := client.Status(err)
