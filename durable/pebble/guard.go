@@ -193,7 +193,13 @@ func (g *guard) openVital(kind fileKind, num uint64, open func() (vfs.File, erro
 	if !g.vital(func() (err error) { f, err = open(); return err }) {
 		return deadFile{}, nil
 	}
-	return &vitalFile{File: f, g: g, kind: kind, num: num}, nil
+	v := &vitalFile{File: f, g: g, kind: kind, num: num}
+	if kind == kindLog {
+		if fi, err := f.Stat(); err == nil {
+			v.filled = fi.Size()
+		}
+	}
+	return v, nil
 }
 
 func (g *guard) ReuseForWrite(oldname, newname string, category vfs.DiskWriteCategory) (vfs.File, error) {
@@ -347,10 +353,37 @@ type vitalFile struct {
 	kind    fileKind
 	num     uint64
 	written atomic.Int64
+	filled  int64 // its size, if a log; of the writer
+}
+
+// fillStep is how far a log's size is ahead of what is written to it.
+const fillStep = 256 << 10
+
+var zeros [fillStep]byte
+
+// fill keeps a log's size ahead of what is written to it, with zeros, at which
+// Pebble ends its reading. A sync of a file that grew has to write its size and
+// where its blocks are besides, which takes another wait for the disk, and on most
+// file systems a commit of their journal. A log that is used again has its size.
+func (f *vitalFile) fill(more int) {
+	if f.kind != kindLog || f.g.space.level.Load() != roomy || f.g.health.failed.Load() {
+		return
+	}
+	at := f.written.Load()
+	for at+int64(more) > f.filled {
+		f.filled = max(f.filled, at) // what is written stays
+		n, err := f.File.WriteAt(zeros[:], f.filled)
+		f.g.space.wrote(n)
+		f.filled += int64(n)
+		if err != nil {
+			return // the write itself will tell
+		}
+	}
 }
 
 func (f *vitalFile) Write(p []byte) (int, error) {
 	f.g.space.wrote(len(p))
+	f.fill(len(p))
 	rest := p
 	f.g.vital(func() error {
 		n, err := f.File.Write(rest)

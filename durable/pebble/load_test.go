@@ -53,7 +53,7 @@ func TestOverwriteLoadIsBounded(t *testing.T) {
 	t.Logf("%d commits: %d MiB on disk, %d MiB logged, %d MiB flushed, %d MiB compacted, slowest commit %v",
 		total, size>>20, stats[0]>>20, stats[1]>>20, stats[2]>>20, worst)
 	// Six logs at most, and tables that hold little more than what lives.
-	if size > 6*18<<20+64<<20 {
+	if size > 6*6<<20+64<<20 {
 		t.Errorf("the store takes %d MiB", size>>20)
 	}
 	if stats[1]+stats[2] > stats[0]/2+8<<20 {

@@ -102,7 +102,8 @@ func (s *space) look() {
 		s.budget.Store(1 << 20)
 		return
 	}
-	if s.lost && avail >= s.lim.reserve+s.lim.ballast {
+	// With the ballast back there is room for releases at least.
+	if s.lost && avail >= s.lim.hard+s.lim.ballast {
 		if err := s.restore(); err != nil {
 			s.log.Warn("state store: no space for the ballast file yet", "error", err)
 		} else if avail, _, err = s.free(s.dir); err != nil {
