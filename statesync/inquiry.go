@@ -191,14 +191,14 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 	for len(waits) > 0 {
 		select {
 		case a := <-told:
-			if waits[a.from] {
+			if _, ok := waits[a.from]; ok {
 				delete(waits, a.from)
 				answers = append(answers, a)
 			}
 		case <-t.C:
 			ch.mu.Lock()
-			for name := range waits {
-				ch.mute[name] = n.clock()
+			for name, instance := range waits {
+				ch.mute[name] = muted{instance, n.clock()}
 			}
 			ch.mu.Unlock()
 			return answers, false
@@ -209,21 +209,21 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 	return answers, mute == 0
 }
 
-// whoAnswers returns the other gateways that may be expected to answer, and how
-// many more there are.
-func (n *Node) whoAnswers() (waits map[string]bool, mute int) {
+// whoAnswers returns the other gateways that may be expected to answer, by name and
+// instance, and how many more there are.
+func (n *Node) whoAnswers() (waits map[string]uint64, mute int) {
 	m, ch := &n.members, &n.channel
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	waits = make(map[string]bool, len(m.peers))
+	waits = make(map[string]uint64, len(m.peers))
 	for name, p := range m.peers {
-		at, silent := ch.mute[name]
-		if m.ended[name] >= p.instance || silent && ch.heard[name].at <= at {
+		silent := ch.mute[name]
+		if m.ended[name] >= p.instance || silent.instance == p.instance && ch.heard[name].at <= silent.at {
 			mute++
 		} else {
-			waits[name] = true
+			waits[name] = p.instance
 		}
 	}
 	return waits, mute

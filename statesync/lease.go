@@ -70,20 +70,8 @@ const maxDeparted = 1 << 16
 // for so long that courtesy ends.
 func (n *Node) sweepClients(ctx context.Context) error {
 	if !n.sweep.scanned || n.cfg.Shared {
-		var ids []ClientID
-		err := n.store.Scan(ctx, prefixClient, func(g durable.Group) bool {
-			if id, ok := clientOf(prefixClient, g.Key); ok {
-				ids = append(ids, id)
-			}
-			return true
-		})
-		if err != nil {
+		if err := n.meetAll(ctx); err != nil {
 			return err
-		}
-		for _, id := range ids {
-			if _, err := n.client(ctx, id); err != nil && !errors.Is(err, ErrStaleClientID) {
-				return err
-			}
 		}
 		n.sweep.scanned = true
 	}

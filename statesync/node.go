@@ -12,6 +12,7 @@ import (
 
 	"holdfast/durable"
 	"holdfast/internal/nfs4"
+	"holdfast/internal/together"
 	"holdfast/statesync/rules"
 )
 
@@ -62,6 +63,7 @@ type Node struct {
 	renewals renewals
 	stats    counters
 	sweep    sweepState
+	meeting  together.Calls  // of meetAll
 	running  context.Context // until Close
 	stop     context.CancelFunc
 	wg       sync.WaitGroup

@@ -247,6 +247,29 @@ func TestOwnerAfterRestart(t *testing.T) {
 	}
 }
 
+// TestCloseAgainElsewhere: a CLOSE that is sent again to a gateway that has not
+// heard of its client gets its reply.
+func TestCloseAgainElsewhere(t *testing.T) {
+	a := newWorld(t, func(c *Config) { c.Shared = true })
+	b := &world{t: t, store: a.store, clock: a.clock, fs: a.fs, seed: 7, cfg: func(c *Config) { c.Shared, c.Name = true, "b" }}
+	b.join()
+	t.Cleanup(func() { _ = b.n.Close(context.Background()) })
+	o := a.owner40("a", "o")
+	s := o.mustOpen("f")
+	o.seq++
+	closed, err := o.close("f", s, o.seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.n.clients.get(o.id) != nil {
+		t.Fatal("the other gateway has heard of the client")
+	}
+	o.w = b
+	if again, err := o.close("f", s, o.seq); err != nil || again != closed {
+		t.Errorf("%v %v, want %v", again, err, closed)
+	}
+}
+
 func TestLockOwner(t *testing.T) {
 	w := newWorld(t, nil)
 	ctx := context.Background()

@@ -26,7 +26,7 @@ type channel struct {
 
 	asked     uint64                   // number of the last question about a slot
 	inquiries map[uint64]chan slotNews // by the number of the question
-	mute      map[string]int64         // who did not answer, and when, by Node.clock
+	mute      map[string]muted         // who did not answer
 
 	published, received, lost, unread, warmed, cooled atomic.Uint64
 }
@@ -36,6 +36,12 @@ type hearsay struct {
 	instance uint64
 	carried  uint64 // version of "ended"
 	at       int64  // when it was heard of last, by Node.clock
+}
+
+// muted is an instance of a gateway that did not answer, and when, by Node.clock.
+type muted struct {
+	instance uint64
+	at       int64
 }
 
 const (
@@ -52,7 +58,7 @@ func (c *channel) init() {
 	c.news = make(chan struct{}, 1)
 	c.heard = make(map[string]hearsay)
 	c.inquiries = make(map[uint64]chan slotNews)
-	c.mute = make(map[string]int64)
+	c.mute = make(map[string]muted)
 }
 
 // wake sends a signal that is kept once if nobody waits for it.
