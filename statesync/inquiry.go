@@ -90,16 +90,16 @@ func (n *Node) inquire(ctx context.Context, e *entry, r *Request) (exact bool, e
 		forward := int32(r.sequence-e.seq) > 1
 		e.mu.Unlock()
 		if !running {
-			if forward && !all && !looked {
-				// Who is taken to have ended may be back already.
-				if looked = true; n.observe(ctx) == nil {
-					continue
-				}
-			}
-			if !forward || !all {
+			if !forward {
 				return false, nil
 			}
-			return n.unbroken(ctx, s, answers), nil
+			exact := all && n.unbroken(ctx, s, answers)
+			if exact || looked || n.observe(ctx) != nil {
+				return exact, nil
+			}
+			// Who had not been seen to join, or was taken to have ended, may be there.
+			looked = true
+			continue
 		}
 		t := time.NewTimer(askAgain)
 		select {
@@ -198,8 +198,9 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 		case <-t.C:
 			ch.mu.Lock()
 			for name, instance := range waits {
-				ch.mute[name] = muted{instance, n.clock()}
+				ch.mute[name] = instance
 			}
+			ch.silence.Store(true)
 			ch.mu.Unlock()
 			return answers, false
 		case <-ctx.Done():
@@ -219,8 +220,7 @@ func (n *Node) whoAnswers() (waits map[string]uint64, mute int) {
 	defer ch.mu.Unlock()
 	waits = make(map[string]uint64, len(m.peers))
 	for name, p := range m.peers {
-		silent := ch.mute[name]
-		if m.ended[name] >= p.instance || silent.instance == p.instance && ch.heard[name].at <= silent.at {
+		if m.ended[name] >= p.instance || ch.mute[name] == p.instance {
 			mute++
 		} else {
 			waits[name] = p.instance

@@ -26,7 +26,8 @@ type channel struct {
 
 	asked     uint64                   // number of the last question about a slot
 	inquiries map[uint64]chan slotNews // by the number of the question
-	mute      map[string]muted         // who did not answer
+	mute      map[string]uint64        // the instance of who did not answer, and was not heard since
+	silence   atomic.Bool              // mute is not empty
 
 	published, received, lost, unread, warmed, cooled atomic.Uint64
 }
@@ -36,12 +37,6 @@ type hearsay struct {
 	instance uint64
 	carried  uint64 // version of "ended"
 	at       int64  // when it was heard of last, by Node.clock
-}
-
-// muted is an instance of a gateway that did not answer, and when, by Node.clock.
-type muted struct {
-	instance uint64
-	at       int64
 }
 
 const (
@@ -58,7 +53,7 @@ func (c *channel) init() {
 	c.news = make(chan struct{}, 1)
 	c.heard = make(map[string]hearsay)
 	c.inquiries = make(map[uint64]chan slotNews)
-	c.mute = make(map[string]muted)
+	c.mute = make(map[string]uint64)
 }
 
 // wake sends a signal that is kept once if nobody waits for it.
@@ -214,6 +209,9 @@ func (n *Node) receive(from string, msg []byte) {
 		return
 	}
 	ch.received.Add(1)
+	if ch.silence.Load() {
+		ch.audible(from)
+	}
 	r := xdr.NewReader(msg)
 	format, kind := r.Uint32(), messageKind(r.Uint32())
 	if r.Err() != nil || format != messageFormat {
@@ -275,6 +273,14 @@ func (n *Node) receive(from string, msg []byte) {
 	default: // of a newer program
 		ch.unread.Add(1)
 	}
+}
+
+// audible notes that a gateway that did not answer is heard, if only late.
+func (c *channel) audible(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.mute, name)
+	c.silence.Store(len(c.mute) > 0)
 }
 
 // hear notes what a gateway said of itself.
