@@ -55,7 +55,9 @@ var codeFlags = map[string]string{
 	// A session that was not asked to be persistent need not survive a server with its sequences and replies (RFC 8881 §2.10.6.5).
 	"AGAIN38": quiet,
 	"SEQ4":    quiet,
+	"SEQ15":   quiet,
 	"SEQ17":   quiet,
+	"SEQ22":   quiet,
 	"CSESS13": quiet,
 
 	"SHR12": quiet, // an address whose server is away is another's meanwhile
