@@ -287,9 +287,19 @@ func (s *Store) verify(meta *goredis.Cmd, floor uint64) (seq uint64, refusal err
 		return 0, s.refusal([]any{"lost", lost, at})
 	}
 	if seq < floor {
+		s.tell(floor)
 		return 0, s.refusal([]any{"lost", floor, at})
 	}
 	return seq, nil
+}
+
+// tell leaves word in the store that it was set back, for all who use it: their
+// own calls will soon have counted beyond what is missing. A function looks once more and
+// writes it, as it does for a commit. Who comes next tells again if that fails.
+func (s *Store) tell(floor uint64) {
+	if _, err := s.fcall(s.ctx, "commit", []string{s.meta, s.index}, []any{s.epoch, randomID(8), 1, floor, 0}); err != nil {
+		s.health.lost(err)
+	}
 }
 
 // parseGroup makes a group of its hash.

@@ -129,6 +129,7 @@ func TestSetBack(t *testing.T) {
 	if _, err := knows.Load(context.Background(), "g"); !errors.Is(err, durable.ErrWiped) {
 		t.Errorf("load: %v", err)
 	}
+	refused(t, server.url(), o, "was set back") // a load is enough to tell
 	allFail(t, knows)
 	allFail(t, other)
 	refused(t, server.url(), o, "was set back")
