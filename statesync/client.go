@@ -125,6 +125,38 @@ func (n *Node) client(ctx context.Context, id ClientID) (*client, error) {
 	return n.adopt(ctx, id, g)
 }
 
+// meet brings all clients into memory, unless one is there that may have had a
+// stateid: another gateway may have taken up the client just now, and have died.
+// Those who ask at the same time share a look at the store.
+func (n *Node) meet(ctx context.Context, other [nfs4.OtherSize]byte) error {
+	for _, c := range n.clients.all() {
+		if hints(other, c.id) {
+			return nil
+		}
+	}
+	return n.meeting.Do(func() error { return n.meetAll(ctx) })
+}
+
+// meetAll brings all clients of the store into memory.
+func (n *Node) meetAll(ctx context.Context) error {
+	var ids []ClientID
+	err := n.store.Scan(ctx, prefixClient, func(g durable.Group) bool {
+		if id, ok := clientOf(prefixClient, g.Key); ok {
+			ids = append(ids, id)
+		}
+		return true
+	})
+	if err != nil {
+		return storeError(err)
+	}
+	for _, id := range ids {
+		if _, err := n.client(ctx, id); err != nil && !errors.Is(err, ErrStaleClientID) {
+			return err
+		}
+	}
+	return nil
+}
+
 // adopt brings a client's group from the store into memory. The group's key
 // is taken in n.loading, so that what is adopted cannot have been removed.
 func (n *Node) adopt(ctx context.Context, id ClientID, g durable.Group) (*client, error) {

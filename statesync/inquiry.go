@@ -94,7 +94,8 @@ func (n *Node) inquire(ctx context.Context, e *entry, r *Request) (exact bool, e
 				return false, nil
 			}
 			exact := all && n.unbroken(ctx, s, answers)
-			if exact || looked || n.observe(ctx) != nil {
+			// unbroken has looked; without it that is still to be done.
+			if exact || looked || !all && n.observe(ctx) != nil {
 				return exact, nil
 			}
 			// Who had not been seen to join, or was taken to have ended, may be there.
