@@ -40,6 +40,8 @@ type Peers interface {
 //	slot-ask   u32 format · u32 11 · u64 instance · u64 number · sessionid · u32 slot
 //	slot-tell  u32 format · u32 12 · opaque gateway · u64 its instance · u64 its number
 //	           · u32 sequence · u64 checksum · u32 running · u32 kept · opaque reply
+//	joined   u32 format · u32 13 · u64 instance         the sender is about to serve: who knows of it?
+//	known    u32 format · u32 14 · u64 instance · opaque gateway · u64 its instance   the sender does
 type messageKind uint32
 
 const (
@@ -55,6 +57,8 @@ const (
 	msgClosed
 	msgSlotAsk
 	msgSlotTell
+	msgJoined
+	msgKnown
 )
 
 const (
@@ -94,6 +98,10 @@ func (k messageKind) String() string {
 		return "slot-ask"
 	case msgSlotTell:
 		return "slot-tell"
+	case msgJoined:
+		return "joined"
+	case msgKnown:
+		return "known"
 	}
 	return fmt.Sprintf("message kind %d", uint32(k))
 }

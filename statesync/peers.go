@@ -29,6 +29,9 @@ type channel struct {
 	mute      map[string]uint64        // the instance of who did not answer, and was not heard since
 	silence   atomic.Bool              // mute is not empty
 
+	strangers map[string]uint64 // the instances that have not said that they know of this gateway
+	greeted   chan struct{}     // one of them did
+
 	published, received, lost, unread, warmed, cooled atomic.Uint64
 }
 
@@ -54,6 +57,7 @@ func (c *channel) init() {
 	c.heard = make(map[string]hearsay)
 	c.inquiries = make(map[uint64]chan slotNews)
 	c.mute = make(map[string]uint64)
+	c.greeted = make(chan struct{}, 1)
 }
 
 // wake sends a signal that is kept once if nobody waits for it.
@@ -267,6 +271,16 @@ func (n *Node) receive(from string, msg []byte) {
 		whom, number := member{string(r.Opaque(maxName)), r.Uint64()}, r.Uint64()
 		if r.Err() == nil {
 			n.vouched(by, whom, number)
+		}
+	case msgJoined:
+		instance := r.Uint64()
+		if r.Err() == nil {
+			n.joined(from, instance)
+		}
+	case msgKnown:
+		by := member{from, r.Uint64()}
+		if whom := (member{string(r.Opaque(maxName)), r.Uint64()}); r.Err() == nil {
+			n.seenBy(by, whom)
 		}
 	case msgLeaving, msgDied:
 		wake(ch.look)

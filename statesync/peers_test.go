@@ -108,21 +108,10 @@ func (r *readOnly) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, e
 // so long that no beat comes by itself during a test.
 func gatewaysWithPeers(t *testing.T, url string, lose uint64, names ...string) (ws []*world, chs []*nats.Channel) {
 	t.Helper()
-	store, clock, fs := memory.New(), &fakeClock{}, newFakeFS()
-	for i, name := range names {
-		w := &world{t: t, store: &readOnly{Store: store}, clock: clock, fs: fs, seed: uint64(i+1) * 100, cfg: func(c *Config) {
-			c.Shared, c.Name, c.GatewayLease, c.Lease = true, name, time.Minute, 4*time.Minute
-		}}
-		w.join()
-		ch, err := nats.Connect(nats.Options{URL: url, Name: name, Domain: "test", Beat: 20 * time.Millisecond})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { ch.Close() })
-		t.Cleanup(func() { _ = w.n.Close(context.Background()) })
-		if err := w.n.UsePeers(&lossy{Peers: ch, every: lose}); err != nil {
-			t.Fatal(err)
-		}
+	first := &world{store: memory.New(), clock: &fakeClock{}, fs: newFakeFS()}
+	for _, name := range names {
+		w, ch := first.withPeers(t, url, lose, name)
+		first.seed = w.seed
 		ws, chs = append(ws, w), append(chs, ch)
 	}
 	for range 2 {
@@ -131,6 +120,29 @@ func gatewaysWithPeers(t *testing.T, url string, lose uint64, names ...string) (
 		}
 	}
 	return ws, chs
+}
+
+// withPeers adds a gateway on the store of another one, and on a channel.
+func (w *world) withPeers(t *testing.T, url string, lose uint64, name string) (*world, *nats.Channel) {
+	t.Helper()
+	store := w.store
+	if r, ok := store.(*readOnly); ok {
+		store = r.Store
+	}
+	v := &world{t: t, store: &readOnly{Store: store}, clock: w.clock, fs: w.fs, seed: w.seed + 100, cfg: func(c *Config) {
+		c.Shared, c.Name, c.GatewayLease, c.Lease = true, name, time.Minute, 4*time.Minute
+	}}
+	v.join()
+	ch, err := nats.Connect(nats.Options{URL: url, Name: name, Domain: "test", Beat: 20 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ch.Close() })
+	t.Cleanup(func() { _ = v.n.Close(context.Background()) })
+	if err := v.n.UsePeers(&lossy{Peers: ch, every: lose}); err != nil {
+		t.Fatal(err)
+	}
+	return v, ch
 }
 
 // hearEachOther waits until every gateway heard of every other one.

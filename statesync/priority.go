@@ -91,10 +91,10 @@ func Priorities() []Priority {
 			Messages: []string{msgAsk.String(), msgVouch.String()},
 		},
 		{
-			Change:   "heartbeats of gateways; that one is leaving, or was declared dead",
+			Change:   "heartbeats of gateways; that one has come, is leaving, or was declared dead",
 			Level:    Low,
 			Why:      "they make a look at the store come sooner; only the lease there decides",
-			Messages: []string{msgAlive.String(), msgLeaving.String(), msgDied.String()},
+			Messages: []string{msgAlive.String(), msgJoined.String(), msgKnown.String(), msgLeaving.String(), msgDied.String()},
 		},
 	}
 }

@@ -137,6 +137,7 @@ func assemble(ctx context.Context, cfg *config.Config, log *slog.Logger, leave f
 	if err != nil {
 		return nil, err
 	}
+	g.node.Introduce(ctx)
 	// The modes of new objects are the clients' business. Everything of ours
 	// that needs a mask has been made.
 	g.umask = syscall.Umask(0)

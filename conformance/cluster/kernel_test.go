@@ -44,8 +44,9 @@ func gatewayLease(t *testing.T) time.Duration {
 	return duration(t, "HOLDFAST_GATEWAY_LEASE", 2*time.Second)
 }
 
-// perShift is how many faults come before the workers are given other loads.
-const perShift = 5
+// perShift is how many of n faults come before the workers are given other loads: few enough that each client has each load now and
+// then, and more of them in a long run, where the end of a shift, at which each load is waited for, would take most of the time.
+func perShift(n int) int { return max(5, n/25) }
 
 // TestFaults breaks one gateway after the other, and what they use, under real loads of clients that use the cluster in all the ways
 // there are: HOLDFAST_FAULTS times, each kind in turn. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says.
@@ -55,9 +56,10 @@ func TestFaults(t *testing.T) {
 	workers := newWorkers(t, c, mounts)
 	stalls := c.NewStalls()
 	n := number(t, "HOLDFAST_FAULTS", len(cluster.Faults))
+	per := perShift(n)
 	for i := 0; i < n && !t.Failed(); {
-		s := begin(t, c, workers, i/perShift)
-		faults := min(perShift, n-i)
+		s := begin(t, c, workers, i/per)
+		faults := min(per, n-i)
 		for k := range faults {
 			if k == faults-1 {
 				s.last(t, workers) // a round may take longer than a fault
