@@ -33,6 +33,7 @@ type conn struct {
 	id     uint64
 	remote netip.Addr
 	since  time.Time
+	era    uint64 // in which it was accepted
 	state  atomic.Int32
 	calls  atomic.Uint64
 

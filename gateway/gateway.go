@@ -107,6 +107,12 @@ type Config struct {
 	// or MOUNT.
 	NFSv3 ConnServer
 
+	// Standstill is for how long the process may not have run before it is taken
+	// that its clients went to another gateway: connections from before are reset then, and
+	// what came in on them is not run any more. It must be shorter than a balancer takes
+	// to notice. 0: there is no other gateway.
+	Standstill time.Duration
+
 	Limits Limits
 	Logger *slog.Logger
 }
@@ -127,6 +133,7 @@ type Server struct {
 	memory   ledger
 	made     time.Time
 	watch    watch
+	still    standstill
 	stats    counters
 
 	listeners []net.Listener
@@ -177,6 +184,7 @@ func New(cfg Config) (*Server, error) {
 	s.memory.init(s.limits.Memory)
 	s.workers.max = 64 * runtime.GOMAXPROCS(0)
 	s.watch.init()
+	s.still.limit = int64(cfg.Standstill)
 	s.stats.init()
 	if s.listeners = cfg.Listeners; len(s.listeners) > 0 {
 		return s, nil
@@ -229,6 +237,10 @@ func (s *Server) Sockets() ([]*os.File, error) {
 func (s *Server) Serve() error {
 	s.loops.Go(s.sweepLoop)
 	s.loops.Go(s.watchLoop)
+	if s.still.limit > 0 {
+		s.still.ticked.Store(s.clock())
+		s.loops.Go(s.stillLoop)
+	}
 	for _, l := range s.listeners {
 		s.loops.Go(func() { s.accept(l) })
 	}

@@ -66,10 +66,11 @@ func (s *Server) accept(l net.Listener) {
 		if err == nil {
 			backoff = 0
 			if tcp, ok := nc.(*net.TCPConn); ok {
+				era := s.thisEra()
 				if from := remoteOf(tcp); s.proxied(from) {
-					go s.greet(tcp, from)
+					go s.greet(tcp, from, era)
 				} else {
-					s.admit(tcp, from)
+					s.admit(tcp, from, era)
 				}
 			} else {
 				s.log.Error("not a TCP connection", "address", l.Addr())
@@ -100,9 +101,16 @@ func remoteOf(nc *net.TCPConn) netip.Addr {
 	return netip.Addr{}
 }
 
-// admit starts to serve a client's connection if the limits allow it.
-func (s *Server) admit(nc *net.TCPConn, remote netip.Addr) {
+// admit starts to serve a client's connection, accepted in an era, if the limits allow
+// it.
+func (s *Server) admit(nc *net.TCPConn, remote netip.Addr, era uint64) {
 	c := newConn(s, nc, remote)
+	c.era = era
+	if !c.Current() || s.outlived(nc) {
+		s.log.Debug("connection from before a standstill refused", "remote", c.remote)
+		reset(nc)
+		return
+	}
 	key := keyOf(c.remote)
 	s.mu.Lock()
 	full := len(s.conns) >= s.limits.Connections

@@ -39,8 +39,8 @@ func (s *Server) proxied(addr netip.Addr) bool {
 }
 
 // greet reads the header of a proxied connection and then admits it under the
-// address that the header tells.
-func (s *Server) greet(nc *net.TCPConn, from netip.Addr) {
+// address that the header tells. It was accepted in an era.
+func (s *Server) greet(nc *net.TCPConn, from netip.Addr, era uint64) {
 	defer s.greeting.Add(-1)
 	if s.greeting.Add(1) > maxGreeting {
 		reset(nc)
@@ -60,7 +60,7 @@ func (s *Server) greet(nc *net.TCPConn, from netip.Addr) {
 	if !remote.IsValid() {
 		remote = from
 	}
-	s.admit(nc, remote)
+	s.admit(nc, remote, era)
 }
 
 var errNotProxy = errors.New("not the PROXY protocol, version 2")

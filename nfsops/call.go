@@ -81,4 +81,9 @@ type Conn interface {
 
 	// ID tells connections of this gateway apart, for logs.
 	ID() uint64
+
+	// Current is false from when the gateway has stood still for so long that the
+	// client may have sent again elsewhere what came in on the connection before:
+	// it must not take effect here any more.
+	Current() bool
 }

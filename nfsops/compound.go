@@ -3,6 +3,7 @@ package nfsops
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 	"unicode/utf8"
 
@@ -433,11 +434,20 @@ func (c *compound) admit() bool {
 			return false
 		}
 	}
-	if err := c.srv.node.MayServe(); err != nil {
+	if err := c.mayAct(); err != nil {
 		c.gone = c.unanswered(err)
 		return false
 	}
 	return true
+}
+
+// mayAct returns statesync.ErrFenced when nothing may take effect here any more for
+// this request.
+func (c *compound) mayAct() error {
+	if !c.call.Conn.Current() {
+		return fmt.Errorf("%w: the request is from before a standstill", statesync.ErrFenced)
+	}
+	return c.srv.node.MayServe()
 }
 
 // admitted sends a replay or goes to where an earlier run stopped, if there

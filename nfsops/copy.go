@@ -110,7 +110,7 @@ func opCopy(c *compound) nfs4.Status {
 		return status
 	}
 	verifier := c.srv.writeVerifier()
-	done, err := copyRange(src.File, dst.File, int64(srcOff), int64(dstOff), int64(min(n, maxCopy)))
+	done, err := c.copyRange(src.File, dst.File, int64(srcOff), int64(dstOff), int64(min(n, maxCopy)))
 	if err != nil && done == 0 {
 		return c.fail(err)
 	}
@@ -124,10 +124,13 @@ func opCopy(c *compound) nfs4.Status {
 }
 
 // copyRange copies n bytes, by the file system where it can.
-func copyRange(src, dst export.File, srcOff, dstOff, n int64) (int64, error) {
+func (c *compound) copyRange(src, dst export.File, srcOff, dstOff, n int64) (int64, error) {
 	var done int64
 	if copier, ok := src.(export.Copier); ok {
 		for done < n {
+			if err := c.mayAct(); err != nil {
+				return 0, err
+			}
 			m, err := copier.CopyTo(dst, srcOff+done, dstOff+done, n-done)
 			done += m
 			if err != nil || m == 0 {
@@ -143,6 +146,9 @@ func copyRange(src, dst export.File, srcOff, dstOff, n int64) (int64, error) {
 		}
 		if m == 0 {
 			break
+		}
+		if err := c.mayAct(); err != nil {
+			return 0, err
 		}
 		w, err := dst.WriteAt(buf[:m], dstOff+done)
 		done += int64(w)
@@ -172,6 +178,9 @@ func opClone(c *compound) nfs4.Status {
 	cloner, ok := src.File.(export.Cloner)
 	if !ok {
 		return nfs4.ErrNotSupp
+	}
+	if err := c.mayAct(); err != nil {
+		return c.fail(err)
 	}
 	if err := cloner.CloneTo(dst.File, int64(srcOff), int64(dstOff), int64(count)); err != nil {
 		return c.fail(err)

@@ -174,7 +174,7 @@ func opWrite(c *compound) nfs4.Status {
 	}
 	defer f.release()
 	verifier := c.srv.writeVerifier() // before the write: a failed sync after it must show
-	if err := c.srv.node.MayServe(); err != nil {
+	if err := c.mayAct(); err != nil {
 		return c.fail(err)
 	}
 	n, err := 0, error(nil)

@@ -95,6 +95,9 @@ func (c *compound) allocation(do func(a export.Allocator, off, n int64) error) n
 	if !ok {
 		return nfs4.ErrNotSupp
 	}
+	if err := c.mayAct(); err != nil {
+		return c.fail(err)
+	}
 	if err := do(a, int64(off), int64(n)); err != nil {
 		return c.fail(err)
 	}

@@ -243,6 +243,7 @@ func establish(t *testing.T, minor uint32, dial dialer) *client.Client {
 type testConn struct{}
 
 func (testConn) Bind(nfs4.SessionID, bool) {}
+func (testConn) Current() bool             { return true }
 func (testConn) ID() uint64                { return 1 }
 
 // serve answers one connection, a request at a time, until the gateway is dead; w may be nil.

@@ -34,6 +34,11 @@ const closing = 20 * time.Second
 // clients.
 const spareFiles = 256
 
+// standstill is for how long the process may not run until its clients may have gone
+// elsewhere. No balancer should be as fast: deploy/haproxy needs a second at least to
+// notice a gateway that hangs.
+const standstill = 750 * time.Millisecond
+
 // whole is a gateway with everything under it.
 type whole struct {
 	cfg     *config.Config
@@ -168,6 +173,9 @@ func (g *whole) gatewayConfig(set *exports.Set, files int, log *slog.Logger) gat
 			FirstCall:   l.FirstCall,
 			Stuck:       l.Stuck,
 		},
+	}
+	if g.cfg.Shared() {
+		cfg.Standstill = standstill
 	}
 	if g.cfg.NFSv3 {
 		// The library prints every error that it answers a client with.

@@ -159,11 +159,20 @@ func (c *Client) AddConn(ctx context.Context) (*Conn, error) {
 // Reconnect replaces the client's connection by a new one, and that is all: no
 // operation is sent.
 func (c *Client) Reconnect(ctx context.Context) error {
-	conn, err := c.dial(ctx)
+	old, err := c.Replace(ctx)
 	if err != nil {
 		return err
 	}
-	return c.swap(conn).Close()
+	return old.Close()
+}
+
+// Replace is Reconnect, but leaves the connection before open and to the caller.
+func (c *Client) Replace(ctx context.Context) (old *Conn, err error) {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.swap(conn), nil
 }
 
 // SetConn makes the client's requests take another connection, of which the

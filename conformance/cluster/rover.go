@@ -68,6 +68,12 @@ func (r *Rover) Move(at int) error {
 	return r.Reconnect(context.Background())
 }
 
+// Leave is Move, but keeps the connection before open and returns it.
+func (r *Rover) Leave(at int) (*client.Conn, error) {
+	r.at = at
+	return r.Replace(context.Background())
+}
+
 // Request encodes a compound as the Rover would send it next. Send advances the slot, so that there is one at a time.
 func (r *Rover) Request(ops ...client.Op) *client.Request {
 	var q *client.Request

@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -27,6 +28,9 @@ func TestWire(t *testing.T) {
 	t.Run("a session used through two gateways", func(t *testing.T) { trunked(t, c) })
 	t.Run("a kill takes nothing", func(t *testing.T) {
 		everyVersion(t, func(t *testing.T, minor uint32) { killTakesNothing(t, c, minor) })
+	})
+	t.Run("what a paused gateway was left with", func(t *testing.T) {
+		everyVersion(t, func(t *testing.T, minor uint32) { pausedRunsNothingOld(t, c, minor) })
 	})
 	t.Run("a paused gateway comes back", func(t *testing.T) { pausedComesBack(t, c) })
 }
@@ -287,6 +291,77 @@ func killTakesNothing(t *testing.T, c *cluster.Cluster, minor uint32) {
 	}
 	c.Gateways[0].Start(t)
 	c.Gateways[0].AwaitReady(t)
+}
+
+// pausedRunsNothingOld: what waits in the sockets of a gateway that hangs for less than its lease, and was done elsewhere meanwhile, is
+// not done when it goes on: data that was written since stays.
+func pausedRunsNothingOld(t *testing.T, c *cluster.Cluster, minor uint32) {
+	r := rover(t, c, minor, 0)
+	root := must[client.FH](t)(r.Root())
+	f := must[*client.OpenFile](t)(r.CreateFile(root, client.UniqueName("old")))
+	q := r.Request(client.PutFH(f.FH), client.Write(f.Stateid, 0, nfs4.Unstable, []byte("old")))
+	g := c.Gateways[0]
+	paused := time.Now()
+	g.Pause(t)
+	// One copy on the connection that the client had, and one on a connection that was made too late to be accepted.
+	nc, err := g.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := client.NewConn(nc, client.Options{})
+	defer late.Close()
+	left, err := r.Leave(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.Close()
+	for _, conn := range []*client.Conn{left, late} {
+		if _, err := conn.Start(q.Clone()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must[*client.Reply](t)(client.Check(r.Send(q)))
+	must[*client.WriteRes](t)(f.Write(0, nfs4.FileSync, []byte("new")))
+	<-time.After(time.Until(paused.Add(time.Second))) // the pause itself
+	g.Resume(t)
+	for name, conn := range map[string]*client.Conn{"the one it had": left, "the one that was not accepted": late} {
+		select {
+		case <-conn.Closed():
+		case <-time.After(c.Lab.Limit):
+			t.Fatalf("the gateway keeps a connection: %s", name)
+		}
+	}
+	awaitTaken(t, c, g)
+	for at := range c.Gateways {
+		if err := r.Move(at); err != nil {
+			t.Fatal(err)
+		}
+		if got := must[*client.ReadRes](t)(f.Read(0, 10)); string(got.Data) != "new" {
+			t.Errorf("gateway %d reads %q", at, got.Data)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitTaken waits until the gateway takes connections again: those that are made in the moment of its waking are reset, too.
+func awaitTaken(t *testing.T, c *cluster.Cluster, g *cluster.Gateway) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(c.Lab.Limit); time.Now().Before(end); {
+		var nc net.Conn
+		if nc, err = g.Dial(t.Context()); err != nil {
+			continue
+		}
+		conn := client.NewConn(nc, client.Options{})
+		err = conn.Null()
+		conn.Close()
+		if err == nil {
+			return
+		}
+	}
+	t.Fatalf("gateway %s does not come back: %v", g.Name, err)
 }
 
 // pausedComesBack: a gateway that hung for longer than its lease drops its clients when it wakes up, joins anew by itself, and
