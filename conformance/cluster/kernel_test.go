@@ -48,14 +48,25 @@ func gatewayLease(t *testing.T) time.Duration {
 // then, and more of them in a long run, where the end of a shift, at which each load is waited for, would take most of the time.
 func perShift(n int) int { return max(5, n/25) }
 
+// kinds are the faults, and others besides, whose names HOLDFAST_KINDS matches, which is a regular expression.
+func kinds(t *testing.T, besides ...cluster.Fault) []cluster.Fault {
+	t.Helper()
+	wanted, err := regexp.Compile(os.Getenv("HOLDFAST_KINDS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(append(besides, cluster.Faults...), func(f cluster.Fault) bool { return !wanted.MatchString(f.Name) })
+}
+
 // TestFaults breaks one gateway after the other, and what they use, under real loads of clients that use the cluster in all the ways
-// there are: HOLDFAST_FAULTS times, each kind in turn. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says.
+// there are: HOLDFAST_FAULTS times, each kind in turn. HOLDFAST_LOADS is a regular expression for the loads that are wanted. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says.
 func TestFaults(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: gatewayLease(t)})
 	c.Lab.Inputs(t)
 	workers := newWorkers(t, c, mounts)
 	stalls := c.NewStalls()
-	n := number(t, "HOLDFAST_FAULTS", len(cluster.Faults))
+	kinds := kinds(t)
+	n := number(t, "HOLDFAST_FAULTS", len(kinds))
 	per := perShift(n)
 	for i := 0; i < n && !t.Failed(); {
 		s := begin(t, c, workers, i/per)
@@ -64,7 +75,7 @@ func TestFaults(t *testing.T) {
 			if k == faults-1 {
 				s.last(t, workers) // a round may take longer than a fault
 			}
-			suffer(t, c, workers, cluster.Faults[i%len(cluster.Faults)], stalls)
+			suffer(t, c, workers, kinds[i%len(kinds)], stalls)
 			i++
 		}
 		s.end(t, workers)
@@ -84,8 +95,7 @@ func TestFaults(t *testing.T) {
 	finish(t, workers)
 }
 
-// TestStalls measures how long faults hold up a client, HOLDFAST_STALLS times, where nothing else asks for the processors. HOLDFAST_KINDS
-// is a regular expression for the names of those that are wanted.
+// TestStalls measures how long faults hold up a client, HOLDFAST_STALLS times, where nothing else asks for the processors.
 func TestStalls(t *testing.T) {
 	n := number(t, "HOLDFAST_STALLS", 0)
 	if n == 0 {
@@ -94,13 +104,7 @@ func TestStalls(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: gatewayLease(t), Args: []string{"--log-level", "debug"}})
 	workers := newWorkers(t, c, mounts)
 	stalls := c.NewStalls()
-	wanted, err := regexp.Compile(os.Getenv("HOLDFAST_KINDS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	kinds := slices.DeleteFunc(append([]cluster.Fault{cluster.Nothing}, cluster.Faults...), func(f cluster.Fault) bool {
-		return !wanted.MatchString(f.Name)
-	})
+	kinds := kinds(t, cluster.Nothing)
 	for i := range n {
 		suffer(t, c, workers, kinds[i%len(kinds)], stalls)
 	}

@@ -2,7 +2,10 @@ package cluster_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -150,7 +153,12 @@ func begin(t *testing.T, c *cluster.Cluster, workers []*worker, number int) *shi
 	t.Helper()
 	s := &shift{number, fmt.Sprintf("end%d", number)}
 	var slots []*kernel.Load
-	all := loads()
+	wanted, err := regexp.Compile(os.Getenv("HOLDFAST_LOADS"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := slices.Clone(loads())
+	all = slices.DeleteFunc(all, func(l kernel.Load) bool { return !wanted.MatchString(l.Name) })
 	for i := range all {
 		slots = append(slots, &all[i])
 		if all[i].Both {

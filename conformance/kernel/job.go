@@ -68,12 +68,13 @@ func (j *Job) Result(tb testing.TB) (status int, output string) {
 	return j.status, string(text)
 }
 
-// Wait waits for the job's end and returns its output. The test fails at once unless the job ended with 0.
+// Wait waits for the job's end and returns its output. The test fails at once unless the job ended with 0, and tells what the guest's kernel
+// has said.
 func (j *Job) Wait(tb testing.TB) string {
 	tb.Helper()
 	status, output := j.Result(tb)
 	if status != 0 {
-		tb.Fatalf("guest %s: the job ended with status %d:\n%s", j.guest.Name, status, output)
+		tb.Fatalf("guest %s: the job ended with status %d:\n%s\n%s", j.guest.Name, status, output, j.guest.Console())
 	}
 	return output
 }

@@ -68,7 +68,7 @@ func Loads(scratch string) []Load {
 		{
 			Name: "sqlite3", need: "sqlite3", Both: true,
 			setup: `
-			db="sqlite3 -bail -cmd '.timeout 100000' $D/db"
+			db="sqlite3 -bail -cmd '.log stderr' -cmd '.timeout 100000' $D/db"
 			eval $db '"PRAGMA journal_mode=DELETE; CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, who TEXT, n INTEGER, fill BLOB);"'`,
 			round: `
 			for i in {1..6}; do echo "INSERT INTO t (who, n, fill) VALUES ('$GUEST', $N, randomblob(3000));"; done | eval $db

@@ -33,4 +33,4 @@ as() {
 	shift
 	setpriv --reuid="$id" --regid="$id" --clear-groups -- "$@"
 }
-trap 'echo "FAIL: line $LINENO of the job: $BASH_COMMAND (status $?)"' ERR
+trap 'echo "FAIL: $(date -u +%T.%N): line $LINENO of the job: $BASH_COMMAND (status $?)"' ERR
