@@ -34,7 +34,7 @@ test: deps
 	cd conformance/example && $(GO) vet ./... && $(GO) test -count=1 ./...
 	$(GO) test -run 'TestParse|TestDescribed|TestCompose|TestApply|TestFollow' ./conformance/mutants
 	$(GO) test -run 'TestRows|TestTables' ./conformance/peers
-	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -timeout 40m -run 'TestHoldfast(Redis|Spread)' ./conformance/suite
+	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -timeout 40m -run 'TestHoldfast(Redis|Spread|Chaos)' ./conformance/suite
 	$(GO) test -count=1 -p 1 -parallel 3 -timeout 40m ./conformance/kernel/... ./conformance/cluster/...
 
 # The whole suite against a gateway on Redis, three gateways with requests spread over them, and three of which one is killed every
