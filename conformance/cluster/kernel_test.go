@@ -48,24 +48,34 @@ func gatewayLease(t *testing.T) time.Duration {
 // then, and more of them in a long run, where the end of a shift, at which each load is waited for, would take most of the time.
 func perShift(n int) int { return max(5, n/25) }
 
-// kinds are the faults, and others besides, whose names HOLDFAST_KINDS matches, which is a regular expression.
-func kinds(t *testing.T, besides ...cluster.Fault) []cluster.Fault {
+// wanted returns those whose names match the regular expression in an environment variable: HOLDFAST_KINDS of faults, HOLDFAST_LOADS, and
+// HOLDFAST_MOUNTS.
+func wanted[T any](t *testing.T, variable string, all []T, name func(T) string) []T {
 	t.Helper()
-	wanted, err := regexp.Compile(os.Getenv("HOLDFAST_KINDS"))
+	which, err := regexp.Compile(os.Getenv(variable))
 	if err != nil {
-		t.Fatal(err)
+		t.Fatalf("%s: %v", variable, err)
 	}
-	return slices.DeleteFunc(append(besides, cluster.Faults...), func(f cluster.Fault) bool { return !wanted.MatchString(f.Name) })
+	some := slices.DeleteFunc(slices.Clone(all), func(x T) bool { return !which.MatchString(name(x)) })
+	if len(some) == 0 {
+		t.Fatalf("%s=%v matches none of %d", variable, which, len(all))
+	}
+	return some
+}
+
+func kinds(t *testing.T, all []cluster.Fault) []cluster.Fault {
+	t.Helper()
+	return wanted(t, "HOLDFAST_KINDS", all, func(f cluster.Fault) string { return f.Name })
 }
 
 // TestFaults breaks one gateway after the other, and what they use, under real loads of clients that use the cluster in all the ways
-// there are: HOLDFAST_FAULTS times, each kind in turn. HOLDFAST_LOADS is a regular expression for the loads that are wanted. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says.
+// there are: HOLDFAST_FAULTS times, each kind in turn. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says.
 func TestFaults(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: gatewayLease(t)})
 	c.Lab.Inputs(t)
-	workers := newWorkers(t, c, mounts)
+	workers := newWorkers(t, c)
 	stalls := c.NewStalls()
-	kinds := kinds(t)
+	kinds := kinds(t, cluster.Faults)
 	n := number(t, "HOLDFAST_FAULTS", len(kinds))
 	per := perShift(n)
 	for i := 0; i < n && !t.Failed(); {
@@ -102,9 +112,9 @@ func TestStalls(t *testing.T) {
 		t.Skip("a measurement: HOLDFAST_STALLS says of how many faults")
 	}
 	c := start(t, cluster.Config{GatewayLease: gatewayLease(t), Args: []string{"--log-level", "debug"}})
-	workers := newWorkers(t, c, mounts)
+	workers := newWorkers(t, c)
 	stalls := c.NewStalls()
-	kinds := kinds(t, cluster.Nothing)
+	kinds := kinds(t, append([]cluster.Fault{cluster.Nothing}, cluster.Faults...))
 	for i := range n {
 		suffer(t, c, workers, kinds[i%len(kinds)], stalls)
 	}

@@ -2,10 +2,7 @@ package cluster_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,8 +44,9 @@ type worker struct {
 }
 
 // newWorkers boots a guest for each mount, mounts, and starts their work.
-func newWorkers(t *testing.T, c *cluster.Cluster, mounts []mount) []*worker {
+func newWorkers(t *testing.T, c *cluster.Cluster) []*worker {
 	t.Helper()
+	mounts := wanted(t, "HOLDFAST_MOUNTS", mounts, func(m mount) string { return m.name })
 	names := make([]string, len(mounts))
 	for i := range mounts {
 		names[i] = fmt.Sprintf("c%d", i)
@@ -153,12 +151,7 @@ func begin(t *testing.T, c *cluster.Cluster, workers []*worker, number int) *shi
 	t.Helper()
 	s := &shift{number, fmt.Sprintf("end%d", number)}
 	var slots []*kernel.Load
-	wanted, err := regexp.Compile(os.Getenv("HOLDFAST_LOADS"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := slices.Clone(loads())
-	all = slices.DeleteFunc(all, func(l kernel.Load) bool { return !wanted.MatchString(l.Name) })
+	all := wanted(t, "HOLDFAST_LOADS", loads(), func(l kernel.Load) string { return l.Name })
 	for i := range all {
 		slots = append(slots, &all[i])
 		if all[i].Both {
