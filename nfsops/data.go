@@ -201,7 +201,7 @@ func (c *compound) sync(f *openFile) error {
 	err := f.Sync()
 	if err != nil {
 		c.srv.syncFailures.Add(1)
-		c.srv.files.drop([]byte(f.id.key)) // its error would stick for ever
+		c.srv.files.forget([]byte(f.id.key)) // its error would stick for ever
 	}
 	return err
 }

@@ -23,7 +23,8 @@ type fileTable struct {
 	open map[fileID]*openFile
 	idle list.List // of *openFile without users, the one used last at the front
 
-	inUse func(key string) bool // somebody has the file open; nil: files are kept without end
+	inUse func(key string) bool // somebody has the file open; called with mu held, which comes before the mutexes of state
+	ages  bool                  // files that are not in use are not kept without end
 	aging *time.Timer           // not nil while some file is idle that may have to be closed
 }
 
@@ -50,8 +51,8 @@ type openFile struct {
 	err   error
 }
 
-func newFileTable(max int) *fileTable {
-	return &fileTable{max: max, open: make(map[fileID]*openFile)}
+func newFileTable(max int, inUse func(key string) bool, ages bool) *fileTable {
+	return &fileTable{max: max, open: make(map[fileID]*openFile), inUse: inUse, ages: ages}
 }
 
 // get returns the open file of id, opened by open if it is not kept. Callers at
@@ -116,11 +117,31 @@ func (t *fileTable) keepAs(key []byte, write bool, file export.File) *openFile {
 	return f
 }
 
-// drop stops keeping the files of a filehandle, which nobody has open any more
-// or which is no more.
+// drop stops keeping the files of a filehandle, unless it is in use: what has no
+// name any more could not be opened again. An open that is committed meanwhile
+// either is seen or finds nothing kept.
 func (t *fileTable) drop(key []byte) {
-	var closing []*openFile
 	t.mu.Lock()
+	if t.inUse(string(key)) {
+		t.mu.Unlock()
+		return
+	}
+	closing := t.removeAll(key)
+	t.mu.Unlock()
+	closeAll(closing)
+}
+
+// forget is drop of what must not be used any more, whoever has it open.
+func (t *fileTable) forget(key []byte) {
+	t.mu.Lock()
+	closing := t.removeAll(key)
+	t.mu.Unlock()
+	closeAll(closing)
+}
+
+// removeAll forgets the files of a filehandle and returns those to be closed. The mutex
+// is held.
+func (t *fileTable) removeAll(key []byte) (closing []*openFile) {
 	for _, write := range [...]bool{false, true} {
 		if f := t.open[fileID{string(key), write}]; f != nil {
 			t.remove(f)
@@ -129,8 +150,7 @@ func (t *fileTable) drop(key []byte) {
 			}
 		}
 	}
-	t.mu.Unlock()
-	closeAll(closing)
+	return closing
 }
 
 func (t *fileTable) release(f *openFile) {
@@ -139,7 +159,7 @@ func (t *fileTable) release(f *openFile) {
 	closing := f.users == 0 && f.gone
 	if f.users == 0 && !f.gone {
 		f.elem = t.idle.PushFront(f)
-		if t.inUse != nil {
+		if t.ages {
 			f.since = time.Now()
 			if t.aging == nil {
 				t.aging = time.AfterFunc(idleFor, t.age)
@@ -183,7 +203,7 @@ func closeAll(files []*openFile) {
 	}
 }
 
-// age closes what was idle for long enough and is not in use. The table's mutex comes before those of state.
+// age closes what was idle for long enough and is not in use.
 func (t *fileTable) age() {
 	var closing []*openFile
 	t.mu.Lock()
@@ -211,7 +231,7 @@ func (t *fileTable) age() {
 func (t *fileTable) close() {
 	var closing []*openFile
 	t.mu.Lock()
-	t.inUse = nil
+	t.ages = false
 	if t.aging != nil {
 		t.aging.Stop()
 	}

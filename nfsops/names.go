@@ -152,9 +152,7 @@ func opRemove(c *compound) nfs4.Status {
 // unlinked closes what is kept open of a file without a name, unless it is still
 // open for somebody, so that its space is freed.
 func (c *compound) unlinked(fh []byte) {
-	if !c.srv.node.InUse(statesync.FileKey(fh)) {
-		c.srv.files.drop(fh)
-	}
+	c.srv.files.drop(fh)
 }
 
 // opRename is RENAME (RFC 8881 §18.26): from the saved filehandle to the

@@ -168,6 +168,11 @@ func opOpen(c *compound) nfs4.Status {
 		if err := c.cur.fs().Getattr(c.cur.h, &attr); err != nil {
 			return c.fail(err)
 		}
+		if attr.Type == export.Regular && attr.Nlink == 0 {
+			// Removed, and somebody is still in it. The client that opens it takes it
+			// for what its name leads to, and has to look that up anew.
+			return c.fail(export.ErrStale)
+		}
 		var o object
 		o.copyFrom(&c.cur)
 		return c.openExisting(&a, turn, &o, &attr)

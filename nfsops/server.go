@@ -90,17 +90,17 @@ func New(cfg Config) (*Server, error) {
 		node:    cfg.Node,
 		exports: cfg.Exports,
 		log:     cfg.Logger,
-		files:   newFileTable(cfg.MaxOpenFiles),
 	}
+	inUse := func(key string) bool { return cfg.Node.InUse(statesync.FileKey(key)) }
+	s.files = newFileTable(cfg.MaxOpenFiles, inUse, cfg.Node.Shared())
 	if cfg.Names {
 		s.owners = newOwners(cfg.Domain)
 	}
 	s.pool.New = func() any { return new(compound) }
 	cfg.Node.SetResolver(s.resolve)
 	if cfg.Node.Shared() {
-		s.files.inUse = func(key string) bool { return cfg.Node.InUse(statesync.FileKey(key)) }
 		cfg.Node.OnClosed(func(key statesync.FileKey) {
-			if !cfg.Node.InUse(key) {
+			if !cfg.Node.InUse(key) { // mostly it is not even known here
 				go s.files.drop([]byte(key)) // closing may take time
 			}
 		})
