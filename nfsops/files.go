@@ -23,9 +23,12 @@ type fileTable struct {
 	open map[fileID]*openFile
 	idle list.List // of *openFile without users, the one used last at the front
 
-	inUse func(key string) bool // somebody has the file open; called with mu held, which comes before the mutexes of state
-	ages  bool                  // files that are not in use are not kept without end
-	aging *time.Timer           // not nil while some file is idle that may have to be closed
+	// inUse says whether memory knows that somebody has the file open; it is called with mu held,
+	// which comes before the mutexes of state. opened asks the store.
+	inUse, opened func(key string) bool
+
+	ages  bool        // files that are not in use are not kept without end
+	aging *time.Timer // not nil while some file is idle that may have to be closed
 }
 
 // idleFor is how long a file that nobody has open is kept where there are other
@@ -51,8 +54,8 @@ type openFile struct {
 	err   error
 }
 
-func newFileTable(max int, inUse func(key string) bool, ages bool) *fileTable {
-	return &fileTable{max: max, open: make(map[fileID]*openFile), inUse: inUse, ages: ages}
+func newFileTable(max int) *fileTable {
+	return &fileTable{max: max, open: make(map[fileID]*openFile)}
 }
 
 // get returns the open file of id, opened by open if it is not kept. Callers at
@@ -64,11 +67,7 @@ func (t *fileTable) get(key []byte, write bool, open func() (export.File, error)
 		f = t.open[fileID{string(key), true}] // open for both
 	}
 	if f != nil {
-		f.users++
-		if f.elem != nil {
-			t.idle.Remove(f.elem)
-			f.elem = nil
-		}
+		t.pin(f)
 		t.mu.Unlock()
 		<-f.ready
 		if f.err != nil {
@@ -117,18 +116,49 @@ func (t *fileTable) keepAs(key []byte, write bool, file export.File) *openFile {
 	return f
 }
 
-// drop stops keeping the files of a filehandle, unless it is in use: what has no
-// name any more could not be opened again. An open that is committed meanwhile
-// either is seen or finds nothing kept.
+// drop stops keeping the files of a filehandle, unless it is in use.
 func (t *fileTable) drop(key []byte) {
+	var pinned []*openFile
 	t.mu.Lock()
-	if t.inUse(string(key)) {
-		t.mu.Unlock()
-		return
+	for _, write := range [...]bool{false, true} {
+		if f := t.open[fileID{string(key), write}]; f != nil {
+			t.pin(f)
+			pinned = append(pinned, f)
+		}
 	}
-	closing := t.removeAll(key)
 	t.mu.Unlock()
-	closeAll(closing)
+	t.retire(pinned)
+}
+
+// pin makes the caller a user of f. The mutex is held.
+func (t *fileTable) pin(f *openFile) {
+	f.users++
+	if f.elem != nil {
+		t.idle.Remove(f.elem)
+		f.elem = nil
+	}
+}
+
+// retire ends the use of files, and stops keeping those that are not in use. An open that
+// is committed meanwhile either is seen or finds nothing kept. What has no name any more could not be opened again: of that the store
+// is asked, since memory does not know all that is open there.
+func (t *fileTable) retire(files []*openFile) {
+	for _, f := range files {
+		<-f.ready
+		if f.err == nil && !(unlinked(f.File) && t.opened(f.id.key)) {
+			t.mu.Lock()
+			if !t.inUse(f.id.key) {
+				t.remove(f)
+			}
+			t.mu.Unlock()
+		}
+		t.release(f)
+	}
+}
+
+func unlinked(f export.File) bool {
+	var attr export.Attr
+	return f.Getattr(&attr) == nil && attr.Nlink == 0
 }
 
 // forget is drop of what must not be used any more, whoever has it open.
@@ -203,9 +233,9 @@ func closeAll(files []*openFile) {
 	}
 }
 
-// age closes what was idle for long enough and is not in use.
+// age stops keeping what was idle for long enough and is not in use.
 func (t *fileTable) age() {
-	var closing []*openFile
+	var old []*openFile
 	t.mu.Lock()
 	var next *list.Element
 	for e := t.idle.Back(); e != nil; e = next {
@@ -215,16 +245,18 @@ func (t *fileTable) age() {
 			break
 		}
 		if !t.inUse(f.id.key) {
-			t.remove(f)
-			closing = append(closing, f)
+			t.pin(f)
+			old = append(old, f)
 		}
 	}
+	t.mu.Unlock()
+	t.retire(old)
+	t.mu.Lock()
 	t.aging = nil
-	if t.idle.Len() > 0 {
+	if t.ages && t.idle.Len() > 0 {
 		t.aging = time.AfterFunc(idleFor, t.age)
 	}
 	t.mu.Unlock()
-	closeAll(closing)
 }
 
 // close closes what nobody uses; what is used is closed by its last user.

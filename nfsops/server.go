@@ -90,9 +90,11 @@ func New(cfg Config) (*Server, error) {
 		node:    cfg.Node,
 		exports: cfg.Exports,
 		log:     cfg.Logger,
+		files:   newFileTable(cfg.MaxOpenFiles),
 	}
-	inUse := func(key string) bool { return cfg.Node.InUse(statesync.FileKey(key)) }
-	s.files = newFileTable(cfg.MaxOpenFiles, inUse, cfg.Node.Shared())
+	s.files.inUse = func(key string) bool { return s.node.InUse(statesync.FileKey(key)) }
+	s.files.opened = func(key string) bool { return s.node.Opened(statesync.FileKey(key)) }
+	s.files.ages = s.node.Shared()
 	if cfg.Names {
 		s.owners = newOwners(cfg.Domain)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"holdfast/durable"
 	"holdfast/internal/moment"
@@ -237,6 +238,19 @@ func (n *Node) InUse(key FileKey) bool {
 	defer f.mu.RUnlock()
 	return len(f.some) > 0 || f.state != nil && !f.gone && f.state.Opens() > 0
 }
+
+// Opened is InUse of what the store says where the file is not in memory, and true where it
+// does not say.
+func (n *Node) Opened(key FileKey) bool {
+	ctx, cancel := context.WithTimeout(n.running, openedIn)
+	defer cancel()
+	open := true
+	err := n.view(ctx, key, func(st *rules.File) { open = st.Opens() > 0 })
+	return err != nil || open
+}
+
+// openedIn bounds how long Opened waits.
+const openedIn = 5 * time.Second
 
 // shedEvery is after how many new files in memory some that are not needed are
 // looked for, so that their number does not grow until the next sweep.
