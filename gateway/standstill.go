@@ -56,8 +56,11 @@ func (s *Server) tick(now int64, alive bool) {
 	if now-st.ticked.Load() > st.limit {
 		s.notice(now)
 	}
-	if alive {
-		st.ticked.Store(now)
+	if !alive {
+		return
+	}
+	// Not back behind what was noticed since the time was taken.
+	for last := st.ticked.Load(); last < now && !st.ticked.CompareAndSwap(last, now); last = st.ticked.Load() {
 	}
 }
 

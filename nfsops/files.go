@@ -140,8 +140,9 @@ func (t *fileTable) pin(f *openFile) {
 }
 
 // retire ends the use of files, and stops keeping those that are not in use. An open that
-// is committed meanwhile either is seen or finds nothing kept. What has no name any more could not be opened again: of that the store
-// is asked, since memory does not know all that is open there.
+// is committed meanwhile either is seen or finds nothing kept. What has no name any
+// more could not be opened again: of that the store is asked, since memory may not
+// know that it is open.
 func (t *fileTable) retire(files []*openFile) {
 	for _, f := range files {
 		<-f.ready
