@@ -25,6 +25,7 @@ func (n *Node) Ended(ctx context.Context, gateway string, instance uint64) error
 	m.mu.Lock()
 	m.ended[gateway] = max(m.ended[gateway], instance)
 	m.mu.Unlock()
+	n.channel.gone(gateway, instance)
 	return n.declareDead(ctx, suspect{name: gateway, instance: instance, proven: true})
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"holdfast/internal/moment"
 	"holdfast/internal/nfs4"
@@ -281,6 +282,44 @@ func TestSlotsElsewhere(t *testing.T) {
 		t.Errorf("a sequence ahead, after a gateway ended that may have seen those before: %v", err)
 	} else {
 		r.Finish([]byte("nine"))
+	}
+}
+
+// TestNoAnswerFromTheDead: who asks about a slot does not wait for a gateway that ended or left meanwhile.
+func TestNoAnswerFromTheDead(t *testing.T) {
+	ctx := context.Background()
+	url, _, _ := natsServer(t)
+	for name, end := range map[string]func(a, b *world){
+		"it was proven to have ended": func(a, b *world) {
+			if err := a.n.Ended(ctx, "b", b.n.Instance()); err != nil {
+				t.Error(err)
+			}
+		},
+		"it left": func(a, b *world) { a.n.receive("b", encodeMessage(msgLeaving, b.n.Instance())) },
+	} {
+		ws, chs := gatewaysWithPeers(t, url, 0, "a", "b")
+		hearEachOther(t, ws)
+		a, b := ws[0], ws[1]
+		a.n.channel.answerIn = time.Hour
+		c := a.client41("c")
+		chs[1].Close() // it answers nobody
+		ended := make(chan error, 1)
+		go func() {
+			r, err := a.n.Sequence(ctx, &SequenceArgs{Session: c.session, Slot: 1, Sequence: 1, Checksum: 7}, &fakeCompound{})
+			if err == nil {
+				r.Finish([]byte("reply"))
+			}
+			ended <- err
+		}()
+		eventually(t, "it asks", func() bool {
+			a.n.channel.mu.Lock()
+			defer a.n.channel.mu.Unlock()
+			return len(a.n.channel.inquiries) > 0
+		})
+		end(a, b)
+		if err := <-ended; err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -34,8 +34,9 @@ import (
 const (
 	enoughAsked = 256
 
-	// answerIn is how long an answer is waited for. Who did not answer is not
-	// waited for again until something is heard of it.
+	// answerIn is how long an answer is waited for, unless it is known before that none
+	// will come. Who did not answer is not waited for again until something is heard of
+	// it.
 	answerIn = 250 * time.Millisecond
 
 	// askAgain is how long it is waited where the request still runs.
@@ -49,6 +50,8 @@ type slotNews struct {
 	sum      uint64
 	running  bool
 	reply    []byte // if it is kept
+
+	ended uint64 // not 0: this instance of the gateway, and those before, answer no more
 }
 
 // doubtful says that another gateway may know more of the slot than this one. e.mu
@@ -167,13 +170,6 @@ func (n *Node) endedInstances(ctx context.Context) (uint64, error) {
 // askSlot asks every other gateway about a slot. all says that each of them answered;
 // the answers of those who know nothing of the slot are among them, with sequence 0.
 func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all bool) {
-	waits, mute := n.whoAnswers()
-	if !n.hasPeers() {
-		return nil, len(waits)+mute == 0
-	}
-	if len(waits) == 0 {
-		return nil, mute == 0
-	}
 	ch := &n.channel
 	told := make(chan slotNews, 2*maxMembers)
 	ch.mu.Lock()
@@ -186,15 +182,29 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 		delete(ch.inquiries, number)
 		ch.mu.Unlock()
 	}()
+	// After that: who ends from here on is told of.
+	waits, mute := n.whoAnswers()
+	if !n.hasPeers() {
+		return nil, len(waits)+mute == 0
+	}
+	if len(waits) == 0 {
+		return nil, mute == 0
+	}
 	n.publish(encodeSlotAsk(n.instance, number, e))
-	t := time.NewTimer(answerIn)
+	t := time.NewTimer(ch.answerIn)
 	defer t.Stop()
 	for len(waits) > 0 {
 		select {
 		case a := <-told:
-			if _, ok := waits[a.from]; ok {
+			instance, ok := waits[a.from]
+			switch {
+			case !ok:
+			case a.ended == 0:
 				delete(waits, a.from)
 				answers = append(answers, a)
+			case a.ended >= instance:
+				delete(waits, a.from)
+				mute++
 			}
 		case <-t.C:
 			ch.mu.Lock()

@@ -44,7 +44,7 @@ func (n *Node) Introduce(ctx context.Context) {
 		}
 		ch.strangers = nil
 	}()
-	late := time.NewTimer(answerIn)
+	late := time.NewTimer(ch.answerIn)
 	defer late.Stop()
 	again := time.NewTicker(introduceEvery)
 	defer again.Stop()

@@ -268,6 +268,7 @@ func (n *Node) observe(ctx context.Context) error {
 	for name := range m.peers {
 		if seen[name] == nil {
 			n.log.Info("gateway left", "gateway", name)
+			n.channel.audible(name) // nobody waits for it any more
 		}
 	}
 	m.peers = seen

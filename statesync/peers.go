@@ -24,6 +24,7 @@ type channel struct {
 	mu    sync.Mutex
 	heard map[string]hearsay
 
+	answerIn  time.Duration            // answerIn
 	asked     uint64                   // number of the last question about a slot
 	inquiries map[uint64]chan slotNews // by the number of the question
 	mute      map[string]uint64        // the instance of who did not answer, and was not heard since
@@ -58,6 +59,7 @@ func (c *channel) init() {
 	c.inquiries = make(map[uint64]chan slotNews)
 	c.mute = make(map[string]uint64)
 	c.greeted = make(chan struct{}, 1)
+	c.answerIn = answerIn
 }
 
 // wake sends a signal that is kept once if nobody waits for it.
@@ -282,19 +284,44 @@ func (n *Node) receive(from string, msg []byte) {
 		if whom := (member{string(r.Opaque(maxName)), r.Uint64()}); r.Err() == nil {
 			n.seenBy(by, whom)
 		}
-	case msgLeaving, msgDied:
+	case msgLeaving:
+		if instance := r.Uint64(); r.Err() == nil {
+			ch.gone(from, instance)
+		}
+		wake(ch.look)
+	case msgDied:
 		wake(ch.look)
 	default: // of a newer program
 		ch.unread.Add(1)
 	}
 }
 
-// audible notes that a gateway that did not answer is heard, if only late.
+// audible notes that a gateway that did not answer is heard, if only late, or is not there
+// to be waited for.
 func (c *channel) audible(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.mute, name)
 	c.silence.Store(len(c.mute) > 0)
+}
+
+// gone notes that an instance of a gateway will answer nobody any more, and tells those
+// who wait for it.
+func (c *channel) gone(name string, instance uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mute[name] = max(c.mute[name], instance)
+	c.silence.Store(true)
+	for _, told := range c.inquiries {
+		select {
+		case told <- slotNews{from: name, ended: instance}:
+		default: // it has answers enough to read
+		}
+	}
+	if waited, ok := c.strangers[name]; ok && waited <= instance {
+		delete(c.strangers, name)
+		wake(c.greeted)
+	}
 }
 
 // hear notes what a gateway said of itself.

@@ -134,7 +134,8 @@ func (s *redisServer) client() *goredis.Client {
 // poll tries until f is true, or returns false after a long while.
 func poll(t testing.TB, f func() bool) bool {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	// A Sentinel that was itself held up for two seconds does nothing for 30 (TILT).
+	deadline := time.Now().Add(2 * time.Minute)
 	for !f() {
 		if time.Now().After(deadline) {
 			return false
