@@ -116,7 +116,8 @@ func (t *fileTable) keepAs(key []byte, write bool, file export.File) *openFile {
 	return f
 }
 
-// drop stops keeping the files of a filehandle, unless it is in use.
+// drop stops keeping the files of a filehandle, unless it is in use: the space of one
+// without a name is freed then.
 func (t *fileTable) drop(key []byte) {
 	var pinned []*openFile
 	t.mu.Lock()

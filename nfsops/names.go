@@ -144,15 +144,9 @@ func opRemove(c *compound) nfs4.Status {
 		d, err = fs.Remove(c.creds(), c.cur.h, name)
 	}
 	if err == nil && gone != nil {
-		c.unlinked(gone)
+		c.srv.files.drop(gone)
 	}
 	return c.finish(err, func() { changeInfo(c.w, d) })
-}
-
-// unlinked closes what is kept open of a file without a name, unless it is still
-// open for somebody, so that its space is freed.
-func (c *compound) unlinked(fh []byte) {
-	c.srv.files.drop(fh)
 }
 
 // opRename is RENAME (RFC 8881 §18.26): from the saved filehandle to the

@@ -24,17 +24,12 @@ func TestIntroduced(t *testing.T) {
 		}
 		return r
 	}
-	sees := func(w *world, name string) bool {
-		w.n.members.mu.Lock()
-		defer w.n.members.mu.Unlock()
-		return w.n.members.peers[name] != nil
-	}
-	if sees(a, "late") || sees(ws[1], "late") {
+	if a.sees("late") || ws[1].sees("late") {
 		t.Fatal("the others have seen it without being told")
 	}
 	eventually(t, "the others have seen it", func() bool {
 		late.n.Introduce(ctx)
-		return sees(a, "late") && sees(ws[1], "late")
+		return a.sees("late") && ws[1].sees("late")
 	})
 	send(late).Finish([]byte("run there"))
 	if r := send(a); !bytes.Equal(r.Replay, []byte("run there")) {
@@ -42,16 +37,26 @@ func TestIntroduced(t *testing.T) {
 	}
 }
 
-// TestIntroducedToTheDeaf: who does not answer keeps nobody from serving.
+// sees says whether a gateway has seen another one in the store.
+func (w *world) sees(name string) bool {
+	w.n.members.mu.Lock()
+	defer w.n.members.mu.Unlock()
+	return w.n.members.peers[name] != nil
+}
+
+// TestIntroducedToTheDeaf: who does not answer keeps nobody from serving, nor the others from being told.
 func TestIntroducedToTheDeaf(t *testing.T) {
 	url, _, _ := natsServer(t)
 	ws, chs := gatewaysWithPeers(t, url, 0, "a", "deaf")
 	hearEachOther(t, ws)
 	chs[1].Close()
 	late, _ := ws[0].withPeers(t, url, 0, "late")
-	late.n.Introduce(context.Background())
-	if late.n.amongStrangers() {
-		t.Error("it waits still")
+	eventually(t, "the other one has seen it", func() bool {
+		late.n.Introduce(context.Background())
+		return ws[0].sees("late")
+	})
+	if ws[1].sees("late") {
+		t.Error("the deaf one has heard it")
 	}
 	if err := late.n.MayServe(); err != nil {
 		t.Error(err)
