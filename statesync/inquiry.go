@@ -171,7 +171,12 @@ func (n *Node) endedInstances(ctx context.Context) (uint64, error) {
 // the answers of those who know nothing of the slot are among them, with sequence 0.
 func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all bool) {
 	ch := &n.channel
-	told := make(chan slotNews, 2*maxMembers)
+	n.members.mu.Lock()
+	others := len(n.members.peers)
+	n.members.mu.Unlock()
+	// Each may answer, and end. Should more join before it is asked than there is room for,
+	// the answer that is lost is waited for in vain.
+	told := make(chan slotNews, 2*others+8)
 	ch.mu.Lock()
 	ch.asked++
 	number := ch.asked

@@ -35,8 +35,7 @@ const closing = 20 * time.Second
 const spareFiles = 256
 
 // standstill is for how long the process may not run until its clients may have gone
-// elsewhere. deploy/haproxy needs a second at least to notice a process that hangs, and half
-// a second for a whole machine, whose shorter standstills are not covered.
+// elsewhere. deploy/haproxy needs 0.85 s at least to give one up.
 const standstill = 750 * time.Millisecond
 
 // whole is a gateway with everything under it.

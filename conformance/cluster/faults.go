@@ -22,7 +22,7 @@ type Fault struct {
 
 const (
 	// BalancerNotices is the balancer's part in noticing a gateway that is silent: deploy/haproxy.
-	BalancerNotices = 1250 * time.Millisecond
+	BalancerNotices = 1450 * time.Millisecond
 
 	// elsewhere is what a move to another gateway takes where nothing has to be waited for.
 	elsewhere = 250 * time.Millisecond

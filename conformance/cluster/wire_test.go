@@ -8,6 +8,7 @@ import (
 
 	"holdfast/conformance/client"
 	"holdfast/conformance/cluster"
+	"holdfast/conformance/kernel"
 	"holdfast/internal/nfs4"
 )
 
@@ -31,6 +32,7 @@ func TestWire(t *testing.T) {
 	t.Run("what a paused gateway was left with", func(t *testing.T) {
 		everyVersion(t, func(t *testing.T, minor uint32) { pausedRunsNothingOld(t, c, minor) })
 	})
+	t.Run("what a machine was left with that the balancer gave up", func(t *testing.T) { givenUpRunsNothingOld(t, c) })
 	t.Run("a paused gateway comes back", func(t *testing.T) { pausedComesBack(t, c) })
 }
 
@@ -329,6 +331,63 @@ func pausedRunsNothingOld(t *testing.T, c *cluster.Cluster, minor uint32) {
 		case <-time.After(c.Lab.Limit):
 			t.Fatalf("the gateway keeps a connection: %s", name)
 		}
+	}
+	for at := range c.Gateways {
+		if got := readAt(t, c, r, f, at); got != "new" {
+			t.Errorf("gateway %d reads %q", at, got)
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// givenUpRunsNothingOld: a whole machine that stands still, and goes on as soon as the balancer has ended its connections, does nothing
+// of what it was left with. That is the shortest time after which its clients have gone elsewhere.
+func givenUpRunsNothingOld(t *testing.T, c *cluster.Cluster) {
+	r := rover(t, c, 1, 0)
+	root := must[client.FH](t)(r.Root())
+	f := must[*client.OpenFile](t)(r.CreateFile(root, client.UniqueName("machine")))
+	g := c.Gateways[0]
+	givenUp := make(chan struct{}, 2*len(c.Gateways))
+	for range cap(givenUp) { // some of them lead to that gateway
+		nc, err := c.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := client.NewConn(nc, client.Options{})
+		defer conn.Close()
+		if err := conn.Null(); err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			<-conn.Closed()
+			givenUp <- struct{}{}
+		}()
+	}
+	g.Pause(t)
+	left, err := r.Leave(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer left.Close()
+	q := r.Request(client.PutFH(f.FH), client.Write(f.Stateid, 0, nfs4.Unstable, []byte("old")))
+	late, err := left.Start(q.Clone())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Host.Cut(t, kernel.Front)
+	must[*client.Reply](t)(client.Check(r.Send(q)))
+	must[*client.WriteRes](t)(f.Write(0, nfs4.FileSync, []byte("new")))
+	select {
+	case <-givenUp:
+	case <-time.After(c.Lab.Limit):
+		t.Fatal("the balancer does not give it up")
+	}
+	g.Host.Mend(t, kernel.Front)
+	g.Resume(t)
+	if reply, err := late(); err == nil {
+		t.Errorf("the gateway carried out what its client had done elsewhere: %v", reply)
 	}
 	for at := range c.Gateways {
 		if got := readAt(t, c, r, f, at); got != "new" {
