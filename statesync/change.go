@@ -241,7 +241,7 @@ func (n *Node) holder(ctx context.Context, x *change, f *file) (*client, error) 
 	if id == 0 {
 		st, ok := f.state.Find(x.state.Other)
 		if !ok {
-			return nil, n.unknownState(x.state.Other)
+			return nil, n.unknownAnywhere(ctx, x.state.Other)
 		}
 		id = st.Client
 	}
@@ -253,6 +253,17 @@ func (n *Node) holder(ctx context.Context, x *change, f *file) (*client, error) 
 		err = ErrExpired
 	}
 	return c, err
+}
+
+// unknownAnywhere is unknownState where another gateway may have taken up the
+// client: this one meets it first.
+func (n *Node) unknownAnywhere(ctx context.Context, other [nfs4.OtherSize]byte) error {
+	if n.cfg.Shared {
+		if err := n.meet(ctx, other); err != nil {
+			return err
+		}
+	}
+	return n.unknownState(other)
 }
 
 // unknownState is the error for an NFSv4.0 stateid of which nothing is known:

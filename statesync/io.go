@@ -53,7 +53,7 @@ func (n *Node) CheckIO(ctx context.Context, c ClientID, f FileKey, s nfs4.Statei
 	}
 	if verdict != nil {
 		if c == 0 && errors.Is(verdict, ErrBadStateid) && !n.known(f, s) {
-			verdict = n.unknownState(s.Other)
+			verdict = n.unknownAnywhere(ctx, s.Other)
 		}
 		return IOResult{}, verdict
 	}

@@ -270,6 +270,55 @@ func TestCloseAgainElsewhere(t *testing.T) {
 	}
 }
 
+// TestClosedUnheardOf: a stateid that was closed is NFS4ERR_BAD_STATEID also at a
+// gateway that has not heard of its client, which NFS4ERR_EXPIRED would send into
+// recovery (RFC 7530 §13.1.5).
+func TestClosedUnheardOf(t *testing.T) {
+	ctx := context.Background()
+	use := map[string]func(*world, *owner40, nfs4.Stateid) error{
+		"WRITE": func(w *world, _ *owner40, s nfs4.Stateid) error {
+			_, err := w.n.CheckIO(ctx, 0, "f", s, nfs4.ShareAccessWrite, 0)
+			return err
+		},
+		"CLOSE": func(_ *world, o *owner40, s nfs4.Stateid) error {
+			o.seq++
+			_, err := o.close("f", s, o.seq)
+			return err
+		},
+		"OPEN_DOWNGRADE": func(_ *world, o *owner40, s nfs4.Stateid) error {
+			o.seq++
+			_, err := o.state(nfs4.OpOpenDowngrade, "f", s, o.seq, func(r *Request, t *Turn, _ *fakeCompound) error {
+				return o.w.n.OpenDowngrade(ctx, r, t, 0, "f", s, nfs4.ShareAccessRead, 0, func(*OpenResult) {})
+			})
+			return err
+		},
+	}
+	for name, use := range use {
+		t.Run(name, func(t *testing.T) {
+			ws := shared(t, 2)
+			a, b := ws[0], ws[1]
+			o := a.owner40("a", "o")
+			openAndClose := func(f FileKey) nfs4.Stateid {
+				s := o.mustOpen(f)
+				o.seq++
+				if _, err := o.close(f, s, o.seq); err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			s := openAndClose("f")
+			openAndClose("g") // only of its last CLOSE does an owner keep the reply
+			if b.n.clients.get(o.id) != nil {
+				t.Fatal("the other gateway has heard of the client")
+			}
+			o.w = b
+			if err := use(b, o, s); !errors.Is(err, ErrBadStateid) {
+				t.Errorf("%v, want NFS4ERR_BAD_STATEID", err)
+			}
+		})
+	}
+}
+
 func TestLockOwner(t *testing.T) {
 	w := newWorld(t, nil)
 	ctx := context.Background()
