@@ -55,19 +55,20 @@ type Node struct {
 
 	abandoned abandoned
 
-	fenced   atomic.Bool // it must not commit anything any more
-	out      atomic.Bool // stillAway may be asked
-	wiped    atomic.Bool // the store is not what it was
-	members  membership
-	channel  channel
-	renewals renewals
-	stats    counters
-	sweep    sweepState
-	meeting  together.Calls  // of meetAll
-	running  context.Context // until Close
-	stop     context.CancelFunc
-	wg       sync.WaitGroup
-	gone     chan ClientID
+	fenced    atomic.Bool // it must not commit anything any more
+	out       atomic.Bool // stillAway may be asked
+	wiped     atomic.Bool // the store is not what it was
+	members   membership
+	channel   channel
+	renewals  renewals
+	stats     counters
+	sweep     sweepState
+	meeting   together.Calls  // of meetRarely
+	meetAfter int64           // time of clock before which meetRarely waits
+	running   context.Context // until Close
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+	gone      chan ClientID
 }
 
 // Join opens the shared state in cfg.Store, or makes it in an empty one, and

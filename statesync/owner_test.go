@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"holdfast/durable"
+	"holdfast/durable/memory"
 	"holdfast/internal/nfs4"
 )
 
@@ -316,6 +319,53 @@ func TestClosedUnheardOf(t *testing.T) {
 				t.Errorf("%v, want NFS4ERR_BAD_STATEID", err)
 			}
 		})
+	}
+}
+
+// slowly is a store that takes time to look through the clients.
+type slowly struct {
+	durable.Store
+	clock *fakeClock
+	looks atomic.Int32
+}
+
+func (s *slowly) Scan(ctx context.Context, prefix string, fn func(durable.Group) bool) error {
+	if prefix == prefixClient {
+		s.looks.Add(1)
+		s.clock.advance(100 * time.Millisecond)
+	}
+	return s.Store.Scan(ctx, prefix, fn)
+}
+
+// TestNobodysStateids: who sends stateids that are nobody's makes a gateway look
+// through the clients in the store, but not all the time.
+func TestNobodysStateids(t *testing.T) {
+	ctx := context.Background()
+	clock := &fakeClock{}
+	store := &slowly{Store: memory.New(), clock: clock}
+	w := &world{t: t, store: store, clock: clock, fs: newFakeFS(), cfg: func(c *Config) { c.Shared = true }}
+	w.join()
+	t.Cleanup(func() { _ = w.n.Close(ctx) })
+	use := func() {
+		t.Helper()
+		if _, err := w.n.CheckIO(ctx, 0, "f", nfs4.Stateid{Seqid: 1, Other: [nfs4.OtherSize]byte{1, 2, 3}}, nfs4.ShareAccessRead, 0); !errors.Is(err, ErrExpired) {
+			t.Fatal(err)
+		}
+	}
+	before := store.looks.Load()
+	use()
+	if n := store.looks.Load() - before; n != 1 {
+		t.Fatalf("%d looks for one stateid", n)
+	}
+	impatient, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := w.n.meetRarely(impatient); !errors.Is(err, ErrDelay) {
+		t.Errorf("another look at once: %v", err)
+	}
+	clock.advance(400 * time.Millisecond)
+	use()
+	if n := store.looks.Load() - before; n != 2 {
+		t.Errorf("%d looks for the second stateid after a while", n-1)
 	}
 }
 
