@@ -16,7 +16,7 @@ var ErrUnfit = errors.New("redis server cannot keep the state as it is configure
 
 // Rights are what an ACL user needs besides its keys.
 const Rights = "+@connection +fcall +function|load +info +config|get +wait +time " +
-	"+hget +hmget +hgetall +hset +hdel +exists +unlink +zadd +zrem +zrange"
+	"+hget +hmget +hgetall +hscan +hlen +hset +hdel +exists +unlink +zadd +zrem +zrange"
 
 // A server is what a Redis server tells of itself.
 type server struct {

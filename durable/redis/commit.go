@@ -43,7 +43,7 @@ func (s *Store) Commit(ctx context.Context, b *durable.Batch) (durable.Ack, erro
 		select {
 		case err := <-r.answer:
 			if err != nil {
-				return nil, err
+				return nil, s.complete(ctx, err)
 			}
 			return ack{}, nil
 		case <-ended:

@@ -7,6 +7,9 @@
 -- The call records of lanes that were not used for so long are dropped.
 local call_ttl = 86400
 
+-- A group with more fields is not put into an answer: pageParts.
+local large = 4096
+
 -- enter checks that this is the store that the caller knows, with all that was
 -- ever acknowledged to it. It returns the sequence and the lane's last call, or
 -- nil and the answer.
@@ -60,7 +63,7 @@ end
 
 -- decide says whether a batch may be done: nil, or what to answer, which is
 -- 'fenced', {key, what is wrong with it}, or for each group whose check failed
--- {number, fields}.
+-- {number, fields}, or {number, 'large'}.
 local function decide(known, keys, base, b)
   if b[2] ~= 0 and version(known, keys[base + b[2]]) ~= b[3] then
     return 'fenced'
@@ -74,7 +77,7 @@ local function decide(known, keys, base, b)
     end
     if g[1] ~= '' and g[1] ~= v then
       failed = failed or {}
-      failed[#failed + 1] = {i, redis.call('HGETALL', key)}
+      failed[#failed + 1] = {i, redis.call('HLEN', key) <= large and redis.call('HGETALL', key) or 'large'}
     end
   end
   return failed

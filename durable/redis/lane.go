@@ -242,15 +242,21 @@ func (l *lane) verdict(r *request, answer any) error {
 			}
 		}
 		c := &durable.Conflict{Groups: make([]durable.Group, 0, len(answer))}
+		var large []int
 		for _, one := range answer {
 			pair, _ := one.([]any)
 			if len(pair) != 2 {
 				break
 			}
 			i, _ := pair[0].(int64)
-			fields, _ := pair[1].([]any)
+			fields, whole := pair[1].([]any)
 			if i < 1 || int(i) > len(r.names) {
 				break
+			}
+			if !whole {
+				large = append(large, len(c.Groups))
+				c.Groups = append(c.Groups, durable.Group{Key: r.names[i-1]})
+				continue
 			}
 			g, err := parseGroup(r.names[i-1], fields)
 			if err != nil {
@@ -260,6 +266,9 @@ func (l *lane) verdict(r *request, answer any) error {
 		}
 		if len(c.Groups) == len(answer) && len(answer) > 0 {
 			l.s.stats.conflicts.Add(1)
+			if large != nil {
+				return &largeConflict{c, large}
+			}
 			return c
 		}
 	}

@@ -152,13 +152,13 @@ func (s *Store) read(qs []*query) error {
 	for _, q := range qs {
 		if q.some {
 			partly[q] = len(wants)
-			wants = append(wants, want{q.keys[0], q})
+			wants = append(wants, want{key: q.keys[0], q: q})
 			continue
 		}
 		for _, key := range q.keys {
 			if _, ok := where[key]; !ok {
 				where[key] = len(wants)
-				wants = append(wants, want{key, nil})
+				wants = append(wants, want{key: key})
 			}
 		}
 	}
@@ -190,8 +190,16 @@ func (s *Store) read(qs []*query) error {
 			q.answer <- loaded{groups: mine, seq: seq}
 			continue
 		}
+		var large []int
 		for i, key := range q.keys {
 			mine[i] = groups[where[key]]
+			if wants[where[key]].large {
+				large = append(large, i)
+			}
+		}
+		if large != nil {
+			s.running.Go(func() { s.serveLarge(q, mine, large) }) // the others do not wait for it
+			continue
 		}
 		q.answer <- loaded{groups: mine, seq: seq}
 	}
@@ -200,14 +208,15 @@ func (s *Store) read(qs []*query) error {
 
 // A want is a group to be read: whole, or those parts that a query names.
 type want struct {
-	key string
-	q   *query
+	key   string
+	q     *query
+	large bool // it has more pages than the first: set when that was read
 }
 
-// command reads it. Its answer is a list of fields and values, as parse takes it.
+// command reads it, if it is not large.
 func (w want) command(ctx context.Context, pipe goredis.Pipeliner, prefix string) *goredis.Cmd {
 	if w.q == nil {
-		return pipe.Do(ctx, "HGETALL", prefix+w.key)
+		return scanPart(ctx, pipe, prefix+w.key, firstPage)
 	}
 	args := make([]any, 0, 3+len(w.q.names))
 	args = append(args, "HMGET", prefix+w.key, fieldVersion)
@@ -217,10 +226,21 @@ func (w want) command(ctx context.Context, pipe goredis.Pipeliner, prefix string
 	return pipe.Do(ctx, args...)
 }
 
-// parse makes the group of the command's answer.
-func (w want) parse(answer []any) (durable.Group, error) {
+// parse makes the group of the command's answer, or notes that it is large.
+func (w *want) parse(cmd *goredis.Cmd) (durable.Group, error) {
 	if w.q == nil {
-		return parseGroup(w.key, answer)
+		fields, next, err := pageOf(cmd)
+		switch w.large = next != firstPage; {
+		case err != nil:
+			return durable.Group{}, fmt.Errorf("%w: group %q: %w", durable.ErrDamaged, w.key, err)
+		case w.large:
+			return durable.Group{}, nil
+		}
+		return parseGroup(w.key, fields)
+	}
+	answer, err := cmd.Slice()
+	if err != nil {
+		return durable.Group{}, fmt.Errorf("%w: group %q: %w", durable.ErrDamaged, w.key, err)
 	}
 	var fields []any
 	for i, value := range answer {
@@ -244,7 +264,7 @@ func (s *Store) readSome(groups []durable.Group, wants []want) (_ []durable.Grou
 	for i, w := range wants {
 		cmds[i] = w.command(s.ctx, pipe, s.prefix)
 	}
-	meta := pipe.Do(s.ctx, "HMGET", s.meta, "epoch", "lost", "seq")
+	meta := s.askMeta(s.ctx, pipe)
 	s.stats.loads.Add(1)
 	if _, err := pipe.Exec(s.ctx); err != nil && !strings.HasPrefix(err.Error(), "WRONGTYPE") {
 		return nil, 0, nil, err
@@ -252,18 +272,19 @@ func (s *Store) readSome(groups []durable.Group, wants []want) (_ []durable.Grou
 	if seq, refusal = s.verify(meta, floor); refusal != nil {
 		return nil, 0, refusal, nil
 	}
-	for i, w := range wants {
-		fields, err := cmds[i].Slice()
-		if err != nil {
-			return nil, 0, fmt.Errorf("%w: group %q: %w", durable.ErrDamaged, w.key, err), nil
-		}
-		g, err := w.parse(fields)
+	for i := range wants {
+		g, err := wants[i].parse(cmds[i])
 		if err != nil {
 			return nil, 0, err, nil
 		}
 		groups = append(groups, g)
 	}
 	return groups, seq, nil, nil
+}
+
+// askMeta asks for what verify looks at.
+func (s *Store) askMeta(ctx context.Context, pipe goredis.Pipeliner) *goredis.Cmd {
+	return pipe.Do(ctx, "HMGET", s.meta, "epoch", "lost", "seq")
 }
 
 // verify says whether an answer came from the store that was opened, with all
@@ -392,7 +413,7 @@ func (s *Store) page(ctx context.Context, from, to string) ([]string, error) {
 		floor := s.floor.Load()
 		pipe := s.rdb.Pipeline()
 		list := pipe.Do(ctx, "ZRANGE", s.index, from, to, "BYLEX", "LIMIT", 0, scanPage)
-		meta := pipe.Do(ctx, "HMGET", s.meta, "epoch", "lost", "seq")
+		meta := s.askMeta(ctx, pipe)
 		_, err := pipe.Exec(ctx)
 		if err == nil {
 			if _, refusal := s.verify(meta, floor); refusal != nil {

@@ -139,7 +139,7 @@ func TestUserRights(t *testing.T) {
 	c.ConfigSet(ctx, "maxmemory-policy", "noeviction")
 
 	// Any other right that lacks is found at once.
-	for _, right := range []string{"+fcall", "+info", "+time", "+hget", "+hmget", "+hgetall", "+hset", "+hdel", "+unlink", "+zadd", "+zrem", "+zrange"} {
+	for _, right := range []string{"+fcall", "+info", "+time", "+hget", "+hmget", "+hgetall", "+hscan", "+hlen", "+hset", "+hdel", "+unlink", "+zadd", "+zrem", "+zrange"} {
 		user("gw", domain, strings.ReplaceAll(redis.Rights+" ", right+" ", ""))
 		refused(t, at, redis.Options{Domain: domain, Patience: time.Second}, "lacks a right", "ACL SETUSER", "Redis says")
 	}

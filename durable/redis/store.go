@@ -258,11 +258,15 @@ func (s *Store) probe(ctx context.Context) error {
 			return fmt.Errorf("trying a commit: %w", err)
 		}
 	}
-	if err := s.Scan(ctx, key, func(durable.Group) bool { return true }); err != nil {
-		if lacksRight(err) {
-			return s.rightsError(err)
-		}
-		return fmt.Errorf("trying a scan: %w", err)
+	_, err := s.Load(ctx, key)
+	if err == nil {
+		err = s.Scan(ctx, key, func(durable.Group) bool { return true })
+	}
+	if err != nil && lacksRight(err) {
+		return s.rightsError(err)
+	}
+	if err != nil {
+		return fmt.Errorf("trying a load and a scan: %w", err)
 	}
 	return nil
 }
