@@ -34,13 +34,13 @@ test: deps
 	cd conformance/example && $(GO) vet ./... && $(GO) test -count=1 ./...
 	$(GO) test -run 'TestParse|TestDescribed|TestCompose|TestApply|TestFollow' ./conformance/mutants
 	$(GO) test -run 'TestRows|TestTables' ./conformance/peers
-	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -timeout 40m -run 'TestHoldfast(Redis|Spread|Chaos)' ./conformance/suite
+	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -parallel 4 -timeout 40m -run 'TestHoldfast(Redis|Spread|Chaos)' ./conformance/suite
 	$(GO) test -count=1 -p 1 -parallel 3 -timeout 40m ./conformance/kernel/... ./conformance/cluster/...
 
 # The whole suite against a gateway on Redis, three gateways with requests spread over them, and three of which one is killed every
 # 20 tests.
 conformance: deps
-	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -p 1 -timeout 2h -v -run 'TestHoldfast' ./conformance/suite
+	HOLDFAST_CONFORMANCE=1 $(GO) test -count=1 -p 1 -parallel 4 -timeout 2h -v -run 'TestHoldfast' ./conformance/suite
 
 # Deliberate faults in the server: which test of the conformance suite notices each.
 mutants:

@@ -126,22 +126,31 @@ func (n *Node) client(ctx context.Context, id ClientID) (*client, error) {
 	return n.adopt(ctx, id, g)
 }
 
-// meet brings all clients into memory, unless one is there that may have had a
-// stateid: another gateway may have taken up the client just now, and have died.
-// Those who ask at the same time share a look at the store.
+// meet brings the clients into memory that may have had a stateid, unless one is
+// there: another gateway may have taken up the client just now, and have died. Those who
+// ask at the same time share a look at the store.
 func (n *Node) meet(ctx context.Context, other [nfs4.OtherSize]byte) error {
 	for _, c := range n.clients.all() {
 		if hints(other, c.id) {
 			return nil
 		}
 	}
-	return n.meeting.Do(func() error { return n.meetRarely(ctx) })
+	if err := n.meeting.Do(func() error { return n.callRoll(ctx) }); err != nil {
+		return err
+	}
+	for _, id := range (*n.roll.Load())[hint(other)] {
+		if _, err := n.client(ctx, id); err != nil && !errors.Is(err, ErrStaleClientID) {
+			return err
+		}
+	}
+	return nil
 }
 
-// meetRarely is meetAll, for a fifth of the time at most: who sends stateids that are
-// nobody's has to wait, and not those who need the store. One runs at a time.
-func (n *Node) meetRarely(ctx context.Context) error {
-	if wait := n.meetAfter - n.clock(); wait > 0 {
+// callRoll notes which clients are in the store, for half of the time at most: who
+// sends stateids that are nobody's has to wait, and not those who need the store. One
+// runs at a time.
+func (n *Node) callRoll(ctx context.Context) error {
+	if wait := n.rollAfter - n.clock(); wait > 0 {
 		t := time.NewTimer(time.Duration(wait))
 		defer t.Stop()
 		select {
@@ -151,14 +160,36 @@ func (n *Node) meetRarely(ctx context.Context) error {
 		}
 	}
 	began := n.clock()
-	err := n.meetAll(ctx)
+	ids, err := n.clientIDs(ctx)
 	ended := n.clock()
-	n.meetAfter = ended + 4*(ended-began)
-	return err
+	n.rollAfter = ended + (ended - began)
+	if err != nil {
+		return err
+	}
+	roll := make(map[uint32][]ClientID, len(ids))
+	for _, id := range ids {
+		roll[hintOf(id)] = append(roll[hintOf(id)], id)
+	}
+	n.roll.Store(&roll)
+	return nil
 }
 
 // meetAll brings all clients of the store into memory.
 func (n *Node) meetAll(ctx context.Context) error {
+	ids, err := n.clientIDs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, err := n.client(ctx, id); err != nil && !errors.Is(err, ErrStaleClientID) {
+			return err
+		}
+	}
+	return nil
+}
+
+// clientIDs returns the clients that are in the store.
+func (n *Node) clientIDs(ctx context.Context) ([]ClientID, error) {
 	var ids []ClientID
 	err := n.store.Scan(ctx, prefixClient, func(g durable.Group) bool {
 		if id, ok := clientOf(prefixClient, g.Key); ok {
@@ -167,14 +198,9 @@ func (n *Node) meetAll(ctx context.Context) error {
 		return true
 	})
 	if err != nil {
-		return storeError(err)
+		return nil, storeError(err)
 	}
-	for _, id := range ids {
-		if _, err := n.client(ctx, id); err != nil && !errors.Is(err, ErrStaleClientID) {
-			return err
-		}
-	}
-	return nil
+	return ids, nil
 }
 
 // adopt brings a client's group from the store into memory. The group's key

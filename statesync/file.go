@@ -69,10 +69,16 @@ func (n *Node) newOther(f *file, c ClientID, lock bool) (o [nfs4.OtherSize]byte)
 
 func isLock(other [nfs4.OtherSize]byte) bool { return other[otherKind]&kindLock != 0 }
 
-// hints says whether a stateid may be the client's.
-func hints(other [nfs4.OtherSize]byte, c ClientID) bool {
-	return other[4] == byte(c>>16) && other[5] == byte(c>>8) && other[6] == byte(c)
+// hint is what a stateid tells of its client.
+func hint(other [nfs4.OtherSize]byte) uint32 {
+	return uint32(other[otherClient])<<16 | uint32(other[otherClient+1])<<8 | uint32(other[otherClient+2])
 }
+
+// hintOf is the hint of a client's stateids.
+func hintOf(c ClientID) uint32 { return uint32(c) & 0xffffff }
+
+// hints says whether a stateid may be the client's.
+func hints(other [nfs4.OtherSize]byte, c ClientID) bool { return hint(other) == hintOf(c) }
 
 func fileHash(other [nfs4.OtherSize]byte) uint32 {
 	return uint32(other[0])<<24 | uint32(other[1])<<16 | uint32(other[2])<<8 | uint32(other[3])

@@ -63,9 +63,10 @@ type Node struct {
 	renewals  renewals
 	stats     counters
 	sweep     sweepState
-	meeting   together.Calls  // of meetRarely
-	meetAfter int64           // time of clock before which meetRarely waits
-	running   context.Context // until Close
+	meeting   together.Calls                        // of callRoll
+	rollAfter int64                                 // the time of clock before which callRoll waits
+	roll      atomic.Pointer[map[uint32][]ClientID] // the store's clients by what hint gives, when callRoll ran last
+	running   context.Context                       // until Close
 	stop      context.CancelFunc
 	wg        sync.WaitGroup
 	gone      chan ClientID

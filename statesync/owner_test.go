@@ -359,10 +359,10 @@ func TestNobodysStateids(t *testing.T) {
 	}
 	impatient, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := w.n.meetRarely(impatient); !errors.Is(err, ErrDelay) {
+	if err := w.n.callRoll(impatient); !errors.Is(err, ErrDelay) {
 		t.Errorf("another look at once: %v", err)
 	}
-	clock.advance(400 * time.Millisecond)
+	clock.advance(100 * time.Millisecond)
 	use()
 	if n := store.looks.Load() - before; n != 2 {
 		t.Errorf("%d looks for the second stateid after a while", n-1)
