@@ -10,6 +10,7 @@ import (
 
 	"holdfast/durable"
 	"holdfast/internal/nfs4"
+	"holdfast/internal/together"
 	"holdfast/statesync/rules"
 )
 
@@ -126,6 +127,13 @@ func (n *Node) client(ctx context.Context, id ClientID) (*client, error) {
 	return n.adopt(ctx, id, g)
 }
 
+// A roll is which clients are in the store.
+type roll struct {
+	calls together.Calls                        // of callRoll
+	after int64                                 // the time of clock before which callRoll waits; only it knows
+	by    atomic.Pointer[map[uint32][]ClientID] // by what hintOf gives, when callRoll ran last
+}
+
 // meet brings the clients into memory that may have had a stateid, unless one is
 // there: another gateway may have taken up the client just now, and have died. Those who
 // ask at the same time share a look at the store.
@@ -135,10 +143,10 @@ func (n *Node) meet(ctx context.Context, other [nfs4.OtherSize]byte) error {
 			return nil
 		}
 	}
-	if err := n.meeting.Do(func() error { return n.callRoll(ctx) }); err != nil {
+	if err := n.roll.calls.Do(func() error { return n.callRoll(ctx) }); err != nil {
 		return err
 	}
-	for _, id := range (*n.roll.Load())[hint(other)] {
+	for _, id := range (*n.roll.by.Load())[hint(other)] {
 		if _, err := n.client(ctx, id); err != nil && !errors.Is(err, ErrStaleClientID) {
 			return err
 		}
@@ -150,7 +158,7 @@ func (n *Node) meet(ctx context.Context, other [nfs4.OtherSize]byte) error {
 // sends stateids that are nobody's has to wait, and not those who need the store. One
 // runs at a time.
 func (n *Node) callRoll(ctx context.Context) error {
-	if wait := n.rollAfter - n.clock(); wait > 0 {
+	if wait := n.roll.after - n.clock(); wait > 0 {
 		t := time.NewTimer(time.Duration(wait))
 		defer t.Stop()
 		select {
@@ -162,15 +170,15 @@ func (n *Node) callRoll(ctx context.Context) error {
 	began := n.clock()
 	ids, err := n.clientIDs(ctx)
 	ended := n.clock()
-	n.rollAfter = ended + (ended - began)
+	n.roll.after = ended + (ended - began)
 	if err != nil {
 		return err
 	}
-	roll := make(map[uint32][]ClientID, len(ids))
+	by := make(map[uint32][]ClientID, len(ids))
 	for _, id := range ids {
-		roll[hintOf(id)] = append(roll[hintOf(id)], id)
+		by[hintOf(id)] = append(by[hintOf(id)], id)
 	}
-	n.roll.Store(&roll)
+	n.roll.by.Store(&by)
 	return nil
 }
 

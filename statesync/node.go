@@ -12,7 +12,6 @@ import (
 
 	"holdfast/durable"
 	"holdfast/internal/nfs4"
-	"holdfast/internal/together"
 	"holdfast/statesync/rules"
 )
 
@@ -55,21 +54,19 @@ type Node struct {
 
 	abandoned abandoned
 
-	fenced    atomic.Bool // it must not commit anything any more
-	out       atomic.Bool // stillAway may be asked
-	wiped     atomic.Bool // the store is not what it was
-	members   membership
-	channel   channel
-	renewals  renewals
-	stats     counters
-	sweep     sweepState
-	meeting   together.Calls                        // of callRoll
-	rollAfter int64                                 // the time of clock before which callRoll waits
-	roll      atomic.Pointer[map[uint32][]ClientID] // the store's clients by what hint gives, when callRoll ran last
-	running   context.Context                       // until Close
-	stop      context.CancelFunc
-	wg        sync.WaitGroup
-	gone      chan ClientID
+	fenced   atomic.Bool // it must not commit anything any more
+	out      atomic.Bool // stillAway may be asked
+	wiped    atomic.Bool // the store is not what it was
+	members  membership
+	channel  channel
+	renewals renewals
+	stats    counters
+	sweep    sweepState
+	roll     roll
+	running  context.Context // until Close
+	stop     context.CancelFunc
+	wg       sync.WaitGroup
+	gone     chan ClientID
 }
 
 // Join opens the shared state in cfg.Store, or makes it in an empty one, and

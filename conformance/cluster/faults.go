@@ -21,8 +21,11 @@ type Fault struct {
 }
 
 const (
-	// BalancerNotices is the balancer's part in noticing a gateway that is silent: deploy/haproxy.
-	BalancerNotices = 1450 * time.Millisecond
+	// balancerNotices is how long deploy/haproxy takes at most to notice a gateway that takes connections and says nothing.
+	balancerNotices = 1450 * time.Millisecond
+
+	// balancerMisses is the same for a gateway to which no connection can be made.
+	balancerMisses = 1250 * time.Millisecond
 
 	// elsewhere is what a move to another gateway takes where nothing has to be waited for.
 	elsewhere = 250 * time.Millisecond
@@ -82,8 +85,8 @@ var Faults = []Fault{
 			g.Resume(tb)
 			g.AwaitReady(tb)
 		},
-		Noticed: func(lease time.Duration) time.Duration { return BalancerNotices + lease },
-		Bound:   func(lease time.Duration) time.Duration { return max(BalancerNotices, settled(lease)) + elsewhere },
+		Noticed: func(lease time.Duration) time.Duration { return balancerNotices + lease },
+		Bound:   func(lease time.Duration) time.Duration { return max(balancerNotices, settled(lease)) + elsewhere },
 	},
 	{
 		Name:  "cut off from the store",
@@ -92,7 +95,7 @@ var Faults = []Fault{
 			g.Host.MendFrom(tb, g.c.Store.Host)
 			g.AwaitReady(tb)
 		},
-		Noticed: func(lease time.Duration) time.Duration { return BalancerNotices + lease },
+		Noticed: func(lease time.Duration) time.Duration { return balancerNotices + lease },
 		Bound:   func(lease time.Duration) time.Duration { return settled(lease) + elsewhere },
 	},
 	{
@@ -109,8 +112,8 @@ var Faults = []Fault{
 			g.Host.Mend(tb, kernel.Front)
 			g.AwaitReady(tb)
 		},
-		Noticed: within(BalancerNotices),
-		Bound:   within(BalancerNotices + elsewhere),
+		Noticed: within(balancerMisses),
+		Bound:   within(balancerMisses + elsewhere),
 	},
 	{
 		Name: "restart",
