@@ -37,7 +37,7 @@ func TestGanesha(t *testing.T) {
 	if err := os.Chmod(srv.Dir, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	compare(t, "NFS-Ganesha", target(lab, netip.AddrPortFrom(srv.Addr, 2049), strings.Trim(srv.Root, "/")), 0)
+	compare(t, "NFS-Ganesha", target(lab, netip.AddrPortFrom(srv.Addr, 2049), strings.Trim(srv.Root, "/")), 0, 1, 2)
 }
 
 func target(lab *kernel.Lab, addr netip.AddrPort, path string) suite.Target {

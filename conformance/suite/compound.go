@@ -12,9 +12,9 @@ func compoundTests() []Test {
 		{Code: "COMP1", minors: all, RFC: "RFC 8881 §16.2.3", Says: "a COMPOUND without operations succeeds", run: compEmpty},
 		{Code: "COMP2", minors: all, RFC: "RFC 8881 §16.2.3", Says: "the reply carries the request's tag", run: compTag},
 		{Code: "COMP3", minors: all, RFC: "RFC 8881 §16.2.3", Says: "a minor version that is not supported is NFS4ERR_MINOR_VERS_MISMATCH with no results", run: compMinor},
-		{Code: "COMP4", minors: all, RFC: "RFC 8881 §16.2.3", Says: "an operation number not defined is answered as OP_ILLEGAL with NFS4ERR_OP_ILLEGAL", run: compIllegal},
+		{Code: "COMP4", minors: all, RFC: "RFC 8881 §16.2.3, §15.1.3.4", Says: "an operation number not defined is answered as OP_ILLEGAL with NFS4ERR_OP_ILLEGAL, or the call does not decode", run: compIllegal},
 		{Code: "COMP5", minors: all, RFC: "RFC 8881 §16.2.3", Says: "nothing is carried out after the first operation that fails", run: compStops},
-		{Code: "COMP6", minors: v0 | v1, RFC: "RFC 8881 §16.2.3, RFC 8178 §4.4", Says: "an operation of a later minor version is NFS4ERR_OP_ILLEGAL", run: compLater},
+		{Code: "COMP6", minors: v0 | v1, RFC: "RFC 8881 §16.2.3, §15.1.3.4, RFC 8178 §4.4", Says: "an operation of a later minor version is one not defined", run: compLater},
 		{Code: "COMP7", minors: v12, RFC: "RFC 8881 §17, §20.11", Says: "operations that NFSv4.1 made mandatory not to implement are NFS4ERR_NOTSUPP", run: compObsolete},
 		{Code: "COMP10", minors: v12, RFC: "RFC 8881 §18.46.3", Says: "SEQUENCE anywhere but first is NFS4ERR_SEQUENCE_POS", run: compSequencePos},
 		{Code: "COMP11", minors: v12, RFC: "RFC 8881 §18.36.3", Says: "more operations than ca_maxoperations are NFS4ERR_TOO_MANY_OPS", run: compTooMany},
@@ -64,11 +64,23 @@ func compMinor(e *Env) {
 
 func compIllegal(e *Env) {
 	for _, num := range []uint32{0, 1, 2, 200, 10044, 0xffffffff} {
-		p := e.Do(e.Client(), client.PutRootFH(), client.Illegal(num))
-		e.Expect(p, is(nfs4.ErrOpIllegal))
-		if p.Last().Op != nfs4.OpIllegal {
-			e.Errorf("operation %d is answered as %v", num, p.Last().Op)
-		}
+		e.illegal(client.Illegal(num))
+	}
+}
+
+// illegal requires that an operation is not known: that it is answered as
+// OP_ILLEGAL or, "where … the replier pre-parses all operations for a Compound
+// procedure before doing any operation execution", that the call did not decode
+// (RFC 7530 §13.1.3.3, RFC 8881 §15.1.3.4).
+func (e *Env) illegal(op client.Op) {
+	p, err := e.Client().Compound(client.PutRootFH(), op)
+	if err != nil {
+		e.Refused(err, "GARBAGE_ARGS", garbage)
+		return
+	}
+	e.Expect(e.reply(p, nil), is(nfs4.ErrOpIllegal))
+	if p.Last().Op != nfs4.OpIllegal {
+		e.Errorf("operation %d is answered as %v", op.Num, p.Last().Op)
 	}
 }
 
@@ -100,8 +112,7 @@ func compLater(e *Env) {
 		first = nfs4.OpBackchannelCtl
 	}
 	for op := first; op <= nfs4.OpLast; op++ {
-		p := e.Do(e.Client(), client.PutRootFH(), client.Op{Num: op, Args: make([]byte, 64)})
-		e.Expect(p, is(nfs4.ErrOpIllegal))
+		e.illegal(client.Op{Num: op, Args: make([]byte, 64)})
 	}
 }
 

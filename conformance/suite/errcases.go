@@ -33,7 +33,7 @@ func errorCases() []Test {
 		{Code: "ERR19", minors: v2, RFC: "RFC 8276 §8.4.4, §8.4.1", Says: "REMOVEXATTR and GETXATTR of a name that is too long or empty are refused", run: errXattrNames},
 		{Code: "ERR20", minors: v2, RFC: "RFC 7862 §15.1.3, §15.4.3", Says: "ALLOCATE of a range that ends beyond the largest file is NFS4ERR_FBIG", run: errAllocateTooFar},
 		{Code: "ERR21", minors: v2, RFC: "RFC 7862 §15.2.3", Says: "COPY to beyond the largest file is NFS4ERR_FBIG", run: errCopyTooFar},
-		{Code: "ERR22", minors: v2, RFC: "RFC 7862 §15.11.3", Says: "SEEK with the anonymous stateid by a user who may not read the file is NFS4ERR_ACCESS", run: errSeekDenied},
+		{Code: "ERR22", minors: v2, RFC: "RFC 7862 §11.2", Flags: extra, Says: "SEEK with the anonymous stateid by a user who may not read the file is NFS4ERR_ACCESS", run: errSeekDenied},
 		{Code: "ERR23", minors: v0, RFC: "RFC 7530 §16.18", Says: "OPEN_CONFIRM of an open that is confirmed is NFS4ERR_BAD_STATEID, and with an older seqid NFS4ERR_OLD_STATEID or that", run: errConfirmOld},
 	}
 }
@@ -250,6 +250,8 @@ func errCopyTooFar(e *Env) {
 	e.Expect(p, is(nfs4.ErrFBig, nfs4.ErrInval))
 }
 
+// errSeekDenied is about a permission that the RFC lists an error for, and does
+// not name.
 func errSeekDenied(e *Env) {
 	c := e.Client()
 	fh := e.Closed(c, e.Dir(), "f", "0123456789")

@@ -33,6 +33,7 @@ func sequenceTests() []Test {
 		{Code: "SEQ22", minors: v12, RFC: "RFC 8881 §2.10.6.1.3", Says: "every kind of change is replayed from the cache: CREATE, LINK, RENAME, REMOVE, SETATTR, OPEN, WRITE, CLOSE", run: seqReplayAll},
 		{Code: "SEQ23", minors: v12, RFC: "RFC 8881 §18.46.3", Says: "the status flags of a healthy client tell of no lost state", run: seqFlags},
 		{Code: "SEQ24", minors: v12, RFC: "RFC 8881 §2.10.6.4", Says: "a reply that ca_maxresponsesize has room for is given, whatever the longest of its kind would need", run: seqRepFits},
+		{Code: "SEQ25", minors: v12, RFC: "RFC 8881 §2.10.6.4, §15.1.3.6", Says: "a READ that ends with the file is answered if the reply fits, whatever as many bytes as it asks for would need", run: seqReadFits},
 	}
 }
 
@@ -185,6 +186,14 @@ func seqRepFits(e *Env) {
 	p := e.OK(c, client.PutFH(fh), client.ReadLink())
 	if got := get[client.ReadLinkRes](e, p).Text; got != text {
 		e.Errorf("the link reads %q", got)
+	}
+}
+
+func seqReadFits(e *Env) {
+	fh := e.Closed(e.Client(), e.Dir(), "f", "0123456789")
+	c := e.small(8192, 2048, 1024)
+	if got := e.Contents(c, fh); got != "0123456789" {
+		e.Errorf("the file holds %q", got)
 	}
 }
 
