@@ -49,9 +49,9 @@ func (n *Node) CreateSession(ctx context.Context, a *CreateSessionArgs) (CreateS
 		return CreateSessionResult{}, err
 	}
 	rec := c.view.Load().rec
-	var before uint64
+	var before instances
 	if n.cfg.Shared {
-		if before, err = n.endedInstances(ctx); err != nil {
+		if before, err = n.instancesNow(ctx); err != nil {
 			return CreateSessionResult{}, storeError(err)
 		}
 	}
@@ -63,7 +63,7 @@ func (n *Node) CreateSession(ctx context.Context, a *CreateSessionArgs) (CreateS
 		n.cfg.Random(id[:])
 		created, made, ch, err = rules.CreateSession(o.known, o.client(a.Client), &rules.NewSession{
 			ID: id, Sequence: a.Sequence, Flags: a.Flags, Fore: a.Fore, Back: a.Back,
-			CallbackProgram: a.CallbackProgram, CallbackSec: a.CallbackSec, Principal: a.Principal, Ended: before,
+			CallbackProgram: a.CallbackProgram, CallbackSec: a.CallbackSec, Principal: a.Principal, Ended: before.ended,
 		}, n.sessionLimits())
 		ended = ch != nil && len(ch.Drop) > 0
 		return ch, err

@@ -323,6 +323,40 @@ func TestNoAnswerFromTheDead(t *testing.T) {
 	}
 }
 
+// TestJumpPastADeath: what a gateway knew that nobody had seen join, and that is declared
+// dead while the others' instances are counted, is lost as well: the client is believed.
+func TestJumpPastADeath(t *testing.T) {
+	ctx := context.Background()
+	a, b, la, _ := twoGateways(t)
+	c := a.client41("c")
+	r, fc := c.begin(1)
+	r.Finish(fc.reply)
+	c = c.at(b)
+	for range 2 { // of which the store knows nothing
+		r, fc := c.begin(1)
+		r.Finish(fc.reply)
+	}
+	m := &a.n.members
+	m.mu.Lock()
+	delete(m.peers, "b")
+	m.mu.Unlock()
+	died := false
+	la.scanned = func(prefix string) {
+		if prefix != prefixGateway || died {
+			return
+		}
+		died = true
+		if err := a.n.Ended(ctx, "b", b.n.Instance()); err != nil {
+			t.Error(err)
+		}
+	}
+	r, fc = c.at(a).begin(1)
+	r.Finish(fc.reply)
+	if !died {
+		t.Error("nobody counted the gateways' instances")
+	}
+}
+
 // TestJumpsAreBelievedInTheEnd: a session that was seen to count right at many places
 // costs no more questions.
 func TestJumpsAreBelievedInTheEnd(t *testing.T) {

@@ -97,8 +97,7 @@ func (n *Node) inquire(ctx context.Context, e *entry, r *Request) (exact bool, e
 				return false, nil
 			}
 			exact := all && n.unbroken(ctx, s, answers)
-			// unbroken has looked; without it that is still to be done.
-			if exact || looked || !all && n.observe(ctx) != nil {
+			if exact || looked || n.observe(ctx) != nil {
 				return exact, nil
 			}
 			// Who had not been seen to join, or was taken to have ended, may be there.
@@ -130,41 +129,52 @@ func (e *entry) learn(a slotNews) {
 }
 
 // unbroken says that every gateway that ran at some time since the session was
-// made was asked: each instance that joined since is there and answered. Without
-// the store nobody can say so.
+// made was asked: none has ended since, and each that runs has answered. Both are
+// read from the same records: a gateway that is declared dead meanwhile would be missed
+// by two looks, the first of which still finds it running, and the second does not
+// find it any more. Without the store nobody can say so.
 func (n *Node) unbroken(ctx context.Context, s *session, answers []slotNews) bool {
-	if s.ended == rules.UnknownEnded || n.observe(ctx) != nil {
+	if s.ended == rules.UnknownEnded {
 		return false
 	}
-	ended, err := n.endedInstances(ctx)
+	now, err := n.instancesNow(ctx)
 	if err != nil {
 		return false
 	}
-	n.members.mu.Lock()
-	defer n.members.mu.Unlock()
-	return ended == s.ended && len(n.members.peers) == len(answers)
+	delete(now.running, n.cfg.Name)
+	for _, a := range answers {
+		delete(now.running, a.from)
+	}
+	return now.ended == s.ended && len(now.running) == 0
 }
 
-// endedInstances counts the instances of gateways that joined and do not run any
-// more.
-func (n *Node) endedInstances(ctx context.Context) (uint64, error) {
-	var ended uint64
+// instances are those of all gateways that ever joined.
+type instances struct {
+	ended   uint64              // how many do not run any more
+	running map[string]struct{} // the names of the gateways whose last one does
+}
+
+// instancesNow reads from the store which instances there are.
+func (n *Node) instancesNow(ctx context.Context) (instances, error) {
+	now := instances{running: make(map[string]struct{})}
 	var strange error
 	err := n.store.Scan(ctx, prefixGateway, func(g durable.Group) bool {
-		instance, state, err := decodeGateway(strings.TrimPrefix(g.Key, prefixGateway), head(g))
+		name := strings.TrimPrefix(g.Key, prefixGateway)
+		instance, state, err := decodeGateway(name, head(g))
 		if err != nil {
 			strange = err
 			return false
 		}
-		if ended += instance; state == gatewayAlive {
-			ended--
+		if now.ended += instance; state == gatewayAlive {
+			now.ended--
+			now.running[name] = struct{}{}
 		}
 		return true
 	})
 	if err != nil {
-		return 0, fmt.Errorf("reading the gateways: %w", err)
+		return instances{}, fmt.Errorf("reading the gateways: %w", err)
 	}
-	return ended, strange
+	return now, strange
 }
 
 // askSlot asks every other gateway about a slot. all says that each of them answered;

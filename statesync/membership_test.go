@@ -17,7 +17,8 @@ type link struct {
 	durable.Store
 	cut atomic.Bool
 
-	before func(*durable.Batch) // called before each commit, if it is not nil
+	before  func(*durable.Batch) // called before each commit, if it is not nil
+	scanned func(prefix string)  // called after each scan, if it is not nil
 }
 
 func (l *link) Load(ctx context.Context, keys ...string) ([]durable.Group, error) {
@@ -48,7 +49,11 @@ func (l *link) Scan(ctx context.Context, prefix string, fn func(durable.Group) b
 	if l.cut.Load() {
 		return durable.ErrUnavailable
 	}
-	return l.Store.Scan(ctx, prefix, fn)
+	err := l.Store.Scan(ctx, prefix, fn)
+	if l.scanned != nil {
+		l.scanned(prefix)
+	}
+	return err
 }
 
 // twoGateways are two nodes on one store and one file system, with one clock.

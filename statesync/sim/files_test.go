@@ -127,7 +127,7 @@ func (f *files) do(g *gateway, m *request) error {
 	if g.blocked && w.rule != ruleFence {
 		return errBlocked
 	}
-	if w.declaredDead(g) {
+	if w.resolvable(g) {
 		w.violated(g.process, "G6: it changes files after it was declared dead: %s", m)
 	}
 	id, there := f.names[m.name]
@@ -181,21 +181,35 @@ func (f *files) list() []string {
 	return out
 }
 
+// States of a gateway's record: statesync/gatewayrecord.go.
+const (
+	gatewayServes = 1
+	gatewayDead   = 2
+)
+
 // declaredDead says whether the store knows that a process may do nothing any
-// more.
+// more, and takes nothing of it.
 func (w *world) declaredDead(g *gateway) bool {
-	instance, alive := w.gatewayRecord(g.name)
-	return g.instance != 0 && (instance != g.instance || !alive)
+	instance, state := w.gatewayRecord(g.name)
+	return g.instance != 0 && (instance != g.instance || state != gatewayServes)
+}
+
+// resolvable says whether others may resolve what a process had begun. One that is
+// only to be fenced may still be in the midst of a change: that it is not is what the
+// hook is for.
+func (w *world) resolvable(g *gateway) bool {
+	instance, state := w.gatewayRecord(g.name)
+	return g.instance != 0 && (instance != g.instance || state == gatewayDead)
 }
 
 // gatewayRecord reads the store as nobody in the simulation can.
-func (w *world) gatewayRecord(name string) (instance uint64, alive bool) {
+func (w *world) gatewayRecord(name string) (instance uint64, state uint32) {
 	groups, err := w.store.Load(w.beyond(), "gateway/"+name)
 	if err != nil || len(groups[0].Parts) == 0 {
-		return 0, false
+		return 0, 0
 	}
-	b := groups[0].Parts[0].Value // format, instance, state: statesync/membership.go
-	return binary.BigEndian.Uint64(b[4:]), binary.BigEndian.Uint32(b[12:]) == 1
+	b := groups[0].Parts[0].Value // format, instance, state: statesync/gatewayrecord.go
+	return binary.BigEndian.Uint64(b[4:]), binary.BigEndian.Uint32(b[12:])
 }
 
 func (m *request) String() string {
