@@ -323,6 +323,43 @@ func TestNoAnswerFromTheDead(t *testing.T) {
 	}
 }
 
+// TestOnlyTheLivingAnswer: what a process says of a slot that was declared dead, and does not know it yet, is
+// not taken for the answer of the gateway that was started in its place.
+func TestOnlyTheLivingAnswer(t *testing.T) {
+	url, _, _ := natsServer(t)
+	ws, chs := gatewaysWithPeers(t, url, 0, "a", "b")
+	hearEachOther(t, ws)
+	a := ws[0]
+	a.n.channel.answerIn = time.Hour
+	c := a.client41("c")
+	chs[1].Close() // what b says is the test's
+	const dead, now = 7, 8
+	a.n.members.mu.Lock()
+	a.n.members.peers["b"].instance = now
+	a.n.members.mu.Unlock()
+	ended := make(chan error, 1)
+	go func() {
+		r, err := a.n.Sequence(context.Background(), &SequenceArgs{Session: c.session, Slot: 1, Sequence: 3, Checksum: 7}, &fakeCompound{})
+		if err == nil {
+			r.Finish([]byte("reply"))
+		}
+		ended <- err
+	}()
+	var question uint64
+	eventually(t, "it asks", func() bool {
+		a.n.channel.mu.Lock()
+		defer a.n.channel.mu.Unlock()
+		question = a.n.channel.asked
+		return len(a.n.channel.inquiries) > 0
+	})
+	for _, says := range []slotNews{{instance: dead, sequence: 7, sum: 7}, {instance: now, sequence: 2, sum: 2}} {
+		a.n.receive("b", says.encode("a", a.n.Instance(), question))
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("the third request, after two elsewhere: %v", err)
+	}
+}
+
 // TestJumpPastADeath: what a gateway knew that nobody had seen join, and that is declared
 // dead while the others' instances are counted, is lost as well: the client is believed.
 func TestJumpPastADeath(t *testing.T) {

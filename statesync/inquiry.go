@@ -46,12 +46,12 @@ const (
 // slotNews is what a gateway knows of the last request of a slot.
 type slotNews struct {
 	from     string
+	instance uint64 // of from: one that was declared dead may still answer
+	gone     bool   // this instance, and those before, answer no more; the rest says nothing
 	sequence uint32 // 0: nothing is known
 	sum      uint64
 	running  bool
 	reply    []byte // if it is kept
-
-	ended uint64 // not 0: this instance of the gateway, and those before, answer no more
 }
 
 // doubtful says that another gateway may know more of the slot than this one. e.mu
@@ -212,14 +212,15 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 		select {
 		case a := <-told:
 			instance, ok := waits[a.from]
-			switch {
-			case !ok:
-			case a.ended == 0:
-				delete(waits, a.from)
+			if !ok || a.instance < instance {
+				continue
+			}
+			delete(waits, a.from)
+			if a.gone || a.instance > instance {
+				mute++ // who was asked
+			}
+			if !a.gone {
 				answers = append(answers, a)
-			case a.ended >= instance:
-				delete(waits, a.from)
-				mute++
 			}
 		case <-t.C:
 			ch.mu.Lock()
@@ -279,6 +280,12 @@ func (n *Node) answerSlot(to string, r *xdr.Reader) {
 			a = e.news()
 		}
 	}
+	a.instance = n.instance
+	n.publish(a.encode(to, instance, number))
+}
+
+// encode makes the message that answers an instance's question of a number.
+func (a *slotNews) encode(to string, instance, number uint64) []byte {
 	w := xdr.NewWriter(make([]byte, 0, 64+len(to)+len(a.reply)))
 	w.Uint32(messageFormat)
 	w.Uint32(uint32(msgSlotTell))
@@ -290,7 +297,8 @@ func (n *Node) answerSlot(to string, r *xdr.Reader) {
 	w.Bool(a.running)
 	w.Bool(a.reply != nil)
 	w.Opaque(a.reply)
-	n.publish(w.Bytes())
+	w.Uint64(a.instance)
+	return w.Bytes()
 }
 
 // news is what the entry knows.
@@ -311,6 +319,7 @@ func (n *Node) toldSlot(from string, r *xdr.Reader) {
 	if reply := r.Opaque(maxMessage); kept {
 		a.reply = bytes.Clone(reply)
 	}
+	a.instance = r.Uint64()
 	if r.Err() != nil || to != n.cfg.Name || instance != n.instance {
 		return
 	}

@@ -39,7 +39,7 @@ type Peers interface {
 //	closed   u32 format · u32 10 · opaque file          nothing is open on the file any more
 //	slot-ask   u32 format · u32 11 · u64 instance · u64 number · sessionid · u32 slot
 //	slot-tell  u32 format · u32 12 · opaque gateway · u64 its instance · u64 its number
-//	           · u32 sequence · u64 checksum · u32 running · u32 kept · opaque reply
+//	           · u32 sequence · u64 checksum · u32 running · u32 kept · opaque reply · u64 instance
 //	joined   u32 format · u32 13 · u64 instance         the sender is about to serve: who knows of it?
 //	known    u32 format · u32 14 · u64 instance · opaque gateway · u64 its instance   the sender does
 type messageKind uint32

@@ -314,7 +314,7 @@ func (c *channel) gone(name string, instance uint64) {
 	c.silence.Store(true)
 	for _, told := range c.inquiries {
 		select {
-		case told <- slotNews{from: name, ended: instance}:
+		case told <- slotNews{from: name, instance: instance, gone: true}:
 		default: // it has answers enough to read
 		}
 	}
