@@ -217,7 +217,7 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 			}
 			delete(waits, a.from)
 			if a.gone || a.instance > instance {
-				mute++ // who was asked
+				mute++ // the one that was asked has ended
 			}
 			if !a.gone {
 				answers = append(answers, a)
