@@ -59,7 +59,7 @@ func (f *files) block(name string) {
 		joined := g.up
 		g.w.mu.Unlock()
 		if g.name == name && joined && g.w.declaredDead(g) {
-			g.blocked = true
+			g.blocked = g.w.rule != ruleHook
 		}
 	}
 }

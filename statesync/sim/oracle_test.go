@@ -20,6 +20,7 @@ const (
 	ruleVersion       // a commit does not check the file's version
 	ruleResolver      // what a dead gateway had begun counts as not done
 	ruleFence         // a gateway that was declared dead is not refused
+	ruleHook          // the fence hook cuts nobody off
 	rulePromise       // whoever is asked vouches, and does not remember it
 	ruleJoiner        // who joined late does not wait until the store-outage is over
 	ruleLifeline      // a process that hangs counts as one that has ended

@@ -185,6 +185,7 @@ func TestBrokenRules(t *testing.T) {
 		{"a commit that does not check the version of the file", ruleVersion, []string{"G1", "G2", "G3"}},
 		{"a resolver for which nothing ever took place", ruleResolver, []string{"G3"}},
 		{"a gateway that was declared dead and is not refused", ruleFence, []string{"G6"}},
+		{"a fence hook that cuts nobody off", ruleHook, []string{"G6"}},
 		{"a gateway that vouches for another one and declares it dead", rulePromise, []string{"G6"}},
 		{"a gateway that joined late and does not wait until the store-outage is over", ruleJoiner, []string{"G6"}},
 		{"a process that hangs and counts as one that has ended", ruleLifeline, []string{"G6"}},
