@@ -45,7 +45,9 @@ func openTree(cfg *config.Config, e *config.Export) (tree, error) {
 	var fs export.FS
 	switch e.Billy {
 	case "":
-		p, err := posix.New(e.Dir, posix.Options{StateDir: handleDir(cfg), Async: e.Async, SoleWriter: e.SoleWriter})
+		p, err := posix.New(e.Dir, posix.Options{
+			StateDir: handleDir(cfg), Shared: cfg.Shared(), Async: e.Async, SoleWriter: e.SoleWriter,
+		})
 		if err != nil {
 			return t, err
 		}

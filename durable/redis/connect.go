@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ func connect(a *address, o Options, examine func(context.Context, *goredis.Conn)
 	dialer := &net.Dialer{Timeout: dialTimeout(o), KeepAlive: 10 * time.Second}
 	dial := func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, addr)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			conn = &lastWords{TCPConn: tcp}
+		}
 		if err == nil && a.tls != nil {
 			conn, err = handshake(ctx, conn, addr, a.tls)
 		}
@@ -78,6 +82,40 @@ func connect(a *address, o Options, examine func(context.Context, *goredis.Conn)
 		PipelinePoolSize: -1, DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
+}
+
+// lastWords is a connection that tells, when it breaks, with which error the server took its leave. A Redis in protected mode, or with too
+// many clients, answers whatever comes first with an error and closes; the library takes that for an old server that
+// does not know HELLO, and reports only the broken connection.
+type lastWords struct {
+	*net.TCPConn
+	said string
+}
+
+func (c *lastWords) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	switch {
+	case err != nil:
+		err = c.explain(err)
+	case n > 0 && p[0] == '-':
+		line, _, _ := strings.Cut(string(p[1:min(n, 512)]), "\r")
+		c.said = line
+	case c.said != "":
+		c.said = ""
+	}
+	return n, err
+}
+
+func (c *lastWords) Write(p []byte) (int, error) {
+	n, err := c.TCPConn.Write(p)
+	return n, c.explain(err)
+}
+
+func (c *lastWords) explain(err error) error {
+	if err == nil || c.said == "" || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
+	}
+	return fmt.Errorf("%w: the server had said %q", err, c.said)
 }
 
 func handshake(ctx context.Context, conn net.Conn, addr string, config *tls.Config) (net.Conn, error) {

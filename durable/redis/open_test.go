@@ -190,6 +190,16 @@ func TestNoServer(t *testing.T) {
 	}
 }
 
+// A server that turns every connection away says why, and so does Open.
+func TestServerTurnsAway(t *testing.T) {
+	server := startRedis(t, durableArgs...)
+	c := server.client()
+	if err := c.ConfigSet(context.Background(), "maxclients", "1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, server.url(), redis.Options{Patience: time.Second}, "unavailable", "max number of clients")
+}
+
 // A server that comes up while it is tried is taken.
 func TestServerComesLate(t *testing.T) {
 	server := startRedis(t, durableArgs...)

@@ -84,9 +84,17 @@ type Options struct {
 	// operation, also where mode bits alone tell the answer.
 	StrictKernel bool
 
+	// Shared says that other gateways serve the same tree: New is ErrNotShareable
+	// where handles would have to come from a table, which is this FS' own.
+	Shared bool
+
 	// ForceTable uses the handle table although the kernel has handles.
 	ForceTable bool
 }
+
+// ErrNotShareable is what New returns with Options.Shared where handles would
+// mean nothing to another gateway. The text says what is missing.
+var ErrNotShareable = errors.New("several gateways cannot share this directory")
 
 // FS is a served directory tree. It implements export.FS, export.Mutable,
 // export.Xattrs and export.ACLs; its files implement export.Sparse,
@@ -186,13 +194,21 @@ func (fs *FS) chooseHandles(st *unix.Statx_t) error {
 	if why == "" {
 		why = "it was asked for"
 	}
+	if fs.opt.Shared {
+		return fmt.Errorf("%w: its filehandles would mean nothing to the others: %s", ErrNotShareable, why)
+	}
 	return fs.useTable(st, why)
 }
 
 // tryKernelHandles says why the kernel's handles cannot be used, or nothing.
 func (fs *FS) tryKernelHandles(st *unix.Statx_t) string {
 	var kh kernelHandle
-	if e := nameToHandle(fs.rootFD, &emptyPath[0], &kh); e != noErrno {
+	switch e := nameToHandle(fs.rootFD, &emptyPath[0], &kh); e {
+	case noErrno:
+	case syscall.EPERM:
+		// The kernel itself never says so.
+		return "name_to_handle_at(2) is not allowed here (a container? its seccomp profile forbids it)"
+	default:
 		return "the file system gives no handles"
 	}
 	h, ok := appendHandle(nil, &kh, fileType(st.Mode))

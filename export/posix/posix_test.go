@@ -3,6 +3,7 @@
 package posix
 
 import (
+	"errors"
 	"testing"
 
 	"holdfast/export"
@@ -46,5 +47,20 @@ func TestMakeAndRead(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Log(fs.Getattr(h, &attr))
+	}
+}
+
+// Gateways that share a tree need handles that are not one gateway's own.
+func TestShared(t *testing.T) {
+	if fs, err := New(t.TempDir(), Options{Shared: true}); err == nil {
+		if fs.table != nil {
+			t.Error("handles come from a table")
+		}
+		fs.Close()
+	} else if !errors.Is(err, ErrNotShareable) {
+		t.Error(err)
+	}
+	if _, err := New(t.TempDir(), Options{Shared: true, ForceTable: true}); !errors.Is(err, ErrNotShareable) {
+		t.Errorf("with a table: %v", err)
 	}
 }
