@@ -9,7 +9,7 @@ endif
 endif
 
 # All but the tests that only run a program, in which the race detector of the test sees nothing.
-PACKAGES = $(shell $(GO) list ./... | grep -v -e /conformance/kernel -e /conformance/cluster -e /conformance/mutants -e /conformance/peers)
+PACKAGES = $(shell $(GO) list ./... | grep -v -e /conformance/kernel -e /conformance/cluster -e /conformance/containers -e /conformance/mutants -e /conformance/peers)
 
 FUZZTIME ?= 10m
 KILLS ?= 50
@@ -18,7 +18,7 @@ ROUNDS ?= 100000
 OPERATIONS ?= 100000
 LOCKS ?= 1000000
 
-.PHONY: build deps test conformance mutants conformance-peers soak fuzz bench lint
+.PHONY: build deps test conformance mutants conformance-peers containers soak fuzz bench lint
 
 build:
 	$(GO) build -o bin/holdfast ./cmd/holdfast
@@ -49,6 +49,11 @@ mutants:
 # The conformance suite against Linux' own server and NFS-Ganesha.
 conformance-peers: deps
 	$(GO) test -count=1 -timeout 2h -v ./conformance/peers
+
+# docker-compose.yml, brought up as it is, with images made here.
+containers: deps
+	command -v dockerd >/dev/null || scripts/deps.sh docker.io docker-compose iptables
+	$(GO) test -count=1 -timeout 30m -v ./conformance/containers
 
 # Kills of a gateway under each load and minor version, KILLS in a row. Of several gateways: FAULTS of all kinds under load, and as many
 # whose stalls are measured; ROUNDS of clients that race for names; OPERATIONS whose results one server could have given; takeovers with LOCKS locks held.

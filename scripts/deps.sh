@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what the tests need on a Debian machine: `make deps`. Quick when
-# nothing is missing. Without root it only says what is missing; the tests that
-# need it are then skipped, with the reason.
+# Installs what the tests need on a Debian machine: `make deps`; and packages
+# given as arguments. Quick when nothing is missing. Without root it only says
+# what is missing; the tests that need it are then skipped, with the reason.
 set -eu
 
 # Servers to store in, to balance with and to compare with; the Linux client
@@ -13,7 +13,7 @@ packages="
 "
 
 missing=
-for p in $packages; do
+for p in $packages "$@"; do
 	case $(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null || :) in
 	installed) ;;
 	*) missing="$missing $p" ;;
