@@ -84,6 +84,11 @@ func New(tb testing.TB) *Lab {
 			tb.Fatal(err)
 		}
 	}
+	stop, err := l.nudge()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(stop)
 	return l
 }
 
@@ -151,24 +156,29 @@ func (l *Lab) Dial(ctx context.Context, network, address string) (net.Conn, erro
 	}
 	got := make(chan answer, 1)
 	go func() {
-		// A socket belongs to the namespace of the thread that makes it. The thread is never unlocked and so ends
-		// with this goroutine instead of serving others in a foreign namespace.
-		runtime.LockOSThread()
-		conn, err := func() (net.Conn, error) {
-			ns, err := os.Open("/run/netns/" + l.netns)
-			if err != nil {
-				return nil, err
-			}
-			defer ns.Close()
-			if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
-				return nil, fmt.Errorf("setns: %w", err)
-			}
-			return new(net.Dialer).DialContext(ctx, network, address)
-		}()
-		got <- answer{conn, err}
+		a := answer{err: l.enter()}
+		if a.err == nil {
+			a.conn, a.err = new(net.Dialer).DialContext(ctx, network, address)
+		}
+		got <- a
 	}()
 	a := <-got
 	return a.conn, a.err
+}
+
+// enter moves the goroutine that calls it into the lab's network for good: a socket belongs to the namespace of the thread that makes it.
+// The thread is never unlocked and so ends with the goroutine instead of serving others in a foreign namespace.
+func (l *Lab) enter() error {
+	runtime.LockOSThread()
+	ns, err := os.Open("/run/netns/" + l.netns)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("setns: %w", err)
+	}
+	return nil
 }
 
 // launcher starts processes that the kernel kills when this program dies. The parent-death signal follows the thread that
