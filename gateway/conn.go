@@ -37,7 +37,7 @@ type conn struct {
 	state  atomic.Int32
 	calls  atomic.Uint64
 
-	answered atomic.Bool // a COMPOUND was
+	answered atomic.Int64 // when the first COMPOUND was, in nanoseconds since the connection was accepted; 0: none yet
 
 	// Of the reader.
 	rd    *oncrpc.Reader

@@ -145,10 +145,9 @@ func (req *request) work() {
 func (req *request) take() reply {
 	c, s := req.c, req.c.s
 	data, buf := req.w.Bytes(), req.out
-	s.stats.observe(time.Since(req.start))
-	if !c.answered.Load() && c.answered.CompareAndSwap(false, true) {
-		s.stats.first.Observe(time.Since(c.since).Seconds())
-	}
+	took := time.Since(req.start)
+	s.stats.observe(took)
+	c.observeFirst(req.start.Sub(c.since), took)
 	s.stats.running.Add(-1)
 	s.memory.release(req.cost)
 	req.in.Free()
@@ -204,4 +203,18 @@ func (req *request) begin(stat oncrpc.AcceptStat) {
 	req.w = xdr.NewWriter(req.out.B[:0])
 	req.w.Uint32(0) // the record mark
 	oncrpc.AppendAccepted(&req.w, req.call.XID, stat)
+}
+
+// observeFirst counts a request if it came before the connection's first reply: as a client brings them that was at another gateway.
+func (c *conn) observeFirst(came, took time.Duration) {
+	first := c.answered.Load()
+	if first == 0 {
+		if c.answered.CompareAndSwap(0, int64(came+took)) {
+			c.s.stats.first.Observe((came + took).Seconds())
+		}
+		first = c.answered.Load()
+	}
+	if int64(came) < first {
+		c.s.stats.brought.Observe(took.Seconds())
+	}
 }

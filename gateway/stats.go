@@ -19,8 +19,11 @@ type counters struct {
 	panics, strays, squeezed, relieved atomic.Uint64
 	bytesIn, bytesOut, writes          atomic.Uint64
 	running                            atomic.Int64
-	latency, first                     prometheus.Histogram
+	latency, first, brought            prometheus.Histogram
 }
+
+// moves are the bounds, in seconds, of what a move from another gateway may take.
+var moves = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
 func (c *counters) init() {
 	c.latency = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -31,7 +34,12 @@ func (c *counters) init() {
 	c.first = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "holdfast_first_reply_seconds",
 		Help:    "Time from a connection accepted to its first reply to a COMPOUND: the gateway's part, and the client's, in a move from another gateway.",
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		Buckets: moves,
+	})
+	c.brought = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "holdfast_first_requests_seconds",
+		Help:    "Time from a COMPOUND read to its reply ready, of those read before a connection's first reply: the gateway's part alone in a move.",
+		Buckets: moves,
 	})
 }
 
@@ -191,6 +199,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	}
 	c.s.stats.latency.Describe(ch)
 	c.s.stats.first.Describe(ch)
+	c.s.stats.brought.Describe(ch)
 }
 
 // Collect implements prometheus.Collector.
@@ -200,4 +209,5 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	c.s.stats.latency.Collect(ch)
 	c.s.stats.first.Collect(ch)
+	c.s.stats.brought.Collect(ch)
 }

@@ -88,6 +88,7 @@ func (b Buckets) Longest() (longest time.Duration) {
 // Own is what the gateways say of their part in a stall.
 type Own struct {
 	First    Buckets // from a connection accepted to its first reply
+	Brought  Buckets // requests that a connection brought before its first reply
 	Requests Buckets // whole requests
 }
 
@@ -96,10 +97,11 @@ type Own struct {
 func (c *Cluster) Watch() func() Own {
 	before := c.scrape()
 	return func() Own {
-		own := Own{Buckets{}, Buckets{}}
+		own := Own{Buckets{}, Buckets{}, Buckets{}}
 		for i, m := range c.scrape() {
 			if m != nil {
 				own.First.add(m.buckets("holdfast_first_reply_seconds"), before[i].buckets("holdfast_first_reply_seconds"))
+				own.Brought.add(m.buckets("holdfast_first_requests_seconds"), before[i].buckets("holdfast_first_requests_seconds"))
 				own.Requests.add(m.buckets("holdfast_compound_seconds"), before[i].buckets("holdfast_compound_seconds"))
 			}
 		}
@@ -140,11 +142,12 @@ func (s *Stalls) Note(tb testing.TB, f Fault, felt time.Duration, own Own) {
 	tb.Helper()
 	if s.own[f.Name] == nil {
 		s.kinds = append(s.kinds, f.Name)
-		s.own[f.Name] = &Own{Buckets{}, Buckets{}}
+		s.own[f.Name] = &Own{Buckets{}, Buckets{}, Buckets{}}
 		s.bound[f.Name] = f.Bound(s.lease)
 	}
 	s.felt[f.Name] = append(s.felt[f.Name], felt)
 	s.own[f.Name].First.add(own.First, nil)
+	s.own[f.Name].Brought.add(own.Brought, nil)
 	s.own[f.Name].Requests.add(own.Requests, nil)
 }
 
@@ -177,8 +180,8 @@ func ms(d time.Duration) string {
 func (s *Stalls) String() string {
 	var t strings.Builder
 	fmt.Fprintf(&t, "Gateway lease %v; milliseconds; gateways' figures are rounded up to a bucket.\n\n", s.lease)
-	t.WriteString("| fault | times | client's longest stall p50 | p99 | max | expected at most | within | first reply p50 | p99 | max | longest request |\n")
-	t.WriteString("|---|---|---|---|---|---|---|---|---|---|---|\n")
+	t.WriteString("| fault | times | client's longest stall p50 | p99 | max | expected at most | within | first reply p50 | p99 | max | first requests p50 | p99 | max | longest request |\n")
+	t.WriteString("|---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, kind := range s.kinds {
 		all := slices.Sorted(slices.Values(s.felt[kind]))
 		at := func(p int) string { return ms(all[min(len(all)*p/100, len(all)-1)]) }
@@ -189,8 +192,9 @@ func (s *Stalls) String() string {
 			}
 		}
 		own := s.own[kind]
-		fmt.Fprintf(&t, "| %s | %d | %s | %s | %s | %s | %d of %d | %s | %s | %s | %s |\n", kind, len(all), at(50), at(99), at(100), ms(s.bound[kind]),
-			within, len(all), ms(own.First.at(50)), ms(own.First.at(99)), ms(own.First.Longest()), ms(own.Requests.Longest()))
+		fmt.Fprintf(&t, "| %s | %d | %s | %s | %s | %s | %d of %d | %s | %s | %s | %s | %s | %s | %s |\n", kind, len(all), at(50), at(99), at(100), ms(s.bound[kind]),
+			within, len(all), ms(own.First.at(50)), ms(own.First.at(99)), ms(own.First.Longest()),
+			ms(own.Brought.at(50)), ms(own.Brought.at(99)), ms(own.Brought.Longest()), ms(own.Requests.Longest()))
 	}
 	return t.String()
 }
