@@ -256,11 +256,7 @@ func (c *conn) settle() bool {
 // end closes the connection.
 func (c *conn) end() {
 	if c.s.draining.Load() && c.cause.Load() == nil {
-		go func() {
-			awaitAcked(c.nc)
-			reset(c.nc)
-			c.s.forget(c)
-		}()
+		go c.leaveAfterReply()
 		return
 	}
 	c.nc.Close()
