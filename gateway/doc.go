@@ -34,6 +34,7 @@
 // # Leaving
 //
 // Drain stops listening, finishes what runs, sees the replies acknowledged by the
-// client's TCP, and then resets each connection: a client that sees a reset
-// reconnects at once, and what it had sent but not been answered it sends again.
+// client's TCP, leaves it the time to send what it sends next, and then resets each
+// connection: a client that sees a reset reconnects at once, and what it had sent but
+// not been answered it sends again.
 package gateway
