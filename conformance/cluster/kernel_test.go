@@ -69,13 +69,18 @@ func kinds(t *testing.T, all []cluster.Fault) []cluster.Fault {
 }
 
 // TestFaults breaks one gateway after the other, and what they use, under real loads of clients that use the cluster in all the ways
-// there are: HOLDFAST_FAULTS times, each kind in turn. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says.
+// there are: HOLDFAST_FAULTS times, each kind in turn. In the end NATS is gone for as long as HOLDFAST_NATS_GONE says. HOLDFAST_KINDS
+// may name "nothing", too: what the loads themselves make a client wait.
 func TestFaults(t *testing.T) {
 	c := start(t, cluster.Config{GatewayLease: gatewayLease(t)})
 	c.Lab.Inputs(t)
 	workers := newWorkers(t, c)
 	stalls := c.NewStalls()
-	kinds := kinds(t, cluster.Faults)
+	all := cluster.Faults
+	if os.Getenv("HOLDFAST_KINDS") != "" {
+		all = append([]cluster.Fault{cluster.Nothing}, all...)
+	}
+	kinds := kinds(t, all)
 	n := number(t, "HOLDFAST_FAULTS", len(kinds))
 	per := perShift(n)
 	for i := 0; i < n && !t.Failed(); {
