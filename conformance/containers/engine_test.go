@@ -1,6 +1,7 @@
 package containers_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,17 +27,16 @@ func newEngine(t *testing.T, lab *kernel.Lab) *engine {
 	t.Helper()
 	kernel.Need(t, "dockerd", "docker", "iptables", "unshare", "ldd")
 	e := &engine{lab: lab, host: lab.Host(t, "engine"), socket: filepath.Join(lab.Dir, "docker.sock")}
-	switch {
-	case exec.Command("docker", "compose", "version").Run() == nil:
-		e.compose = []string{"docker", "compose"}
-	default:
+	if e.compose = []string{"docker", "compose"}; exec.Command("docker", "compose", "version").Run() != nil {
 		kernel.Need(t, "docker-compose")
 		e.compose = []string{"docker-compose"}
 	}
 	data := filepath.Join(lab.Dir, "docker")
+	group := fmt.Sprintf("/holdfast-%d", os.Getpid())
+	t.Cleanup(func() { removeGroup(group) })
 	// What has a process and a mount namespace of its own leaves neither behind when it is killed.
 	e.daemon = e.host.Process(t, "dockerd", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"dockerd", "--log-level", "error", "--data-root", filepath.Join(data, "data"), "--exec-root", filepath.Join(data, "run"),
+		"dockerd", "--log-level", "error", "--cgroup-parent", group, "--data-root", filepath.Join(data, "data"), "--exec-root", filepath.Join(data, "run"),
 		"--pidfile", filepath.Join(data, "pid"), "--host", "unix://"+e.socket)
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		t.Fatal(err)
@@ -46,6 +46,18 @@ func newEngine(t *testing.T, lab *kernel.Lab) *engine {
 	// Guests are not on this host; without this only the containers reach each other.
 	run(t, e.host.Command("iptables", "--insert", "DOCKER-USER", "--jump", "ACCEPT"))
 	return e
+}
+
+// removeGroup removes a control group and those in it, as far as they are empty.
+func removeGroup(name string) {
+	for _, top := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		for _, sub := range []string{"/*/", "/"} {
+			all, _ := filepath.Glob(top + name + sub)
+			for _, dir := range all {
+				_ = os.Remove(dir) // one of a container that was killed may still be in use
+			}
+		}
+	}
 }
 
 // docker is a command of the engine's own client.
