@@ -51,7 +51,7 @@ func newEngine(t *testing.T, lab *kernel.Lab) *engine {
 // removeGroup removes a control group and those in it, as far as they are empty.
 func removeGroup(name string) {
 	for _, top := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
-		for _, sub := range []string{"/*/", "/"} {
+		for _, sub := range []string{"/*", ""} {
 			all, _ := filepath.Glob(top + name + sub)
 			for _, dir := range all {
 				_ = os.Remove(dir) // one of a container that was killed may still be in use
