@@ -13,8 +13,8 @@ const ackWait = 2 * time.Second
 
 // nextIsSent is how long a connection stays open, without anything being read from it, after its last reply arrived. Who gets a reply sends
 // the next request at once, and a Linux client whose connection is reset while it sends may wait 3 s before it
-// sends that again, although it has connected long since: its task is woken with the error of the connection before
-// (call_connect_status). One that waits for a reply goes on at once. A balancer's way and a busy client's are in it.
+// sends that again, although it has connected long since; most likely its task is woken with the error of the connection
+// before, in call_connect_status. One that waits for a reply goes on at once. A balancer's way and a busy client's are in it.
 const nextIsSent = 20 * time.Millisecond
 
 // Drain leaves in good order: no new connections, no new requests; what runs
