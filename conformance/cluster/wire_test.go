@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -349,22 +350,8 @@ func givenUpRunsNothingOld(t *testing.T, c *cluster.Cluster) {
 	root := must[client.FH](t)(r.Root())
 	f := must[*client.OpenFile](t)(r.CreateFile(root, client.UniqueName("machine")))
 	g := c.Gateways[0]
-	givenUp := make(chan struct{}, 2*len(c.Gateways))
-	for range cap(givenUp) { // some of them lead to that gateway
-		nc, err := c.Dial(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		conn := client.NewConn(nc, client.Options{})
-		defer conn.Close()
-		if err := conn.Null(); err != nil {
-			t.Fatal(err)
-		}
-		go func() {
-			<-conn.Closed()
-			givenUp <- struct{}{}
-		}()
-	}
+	through := led(t, c, g)
+	defer through.Close()
 	g.Pause(t)
 	left, err := r.Leave(1)
 	if err != nil {
@@ -380,7 +367,7 @@ func givenUpRunsNothingOld(t *testing.T, c *cluster.Cluster) {
 	must[*client.Reply](t)(client.Check(r.Send(q)))
 	must[*client.WriteRes](t)(f.Write(0, nfs4.FileSync, []byte("new")))
 	select {
-	case <-givenUp:
+	case <-through.Closed():
 	case <-time.After(c.Lab.Limit):
 		t.Fatal("the balancer does not give it up")
 	}
@@ -397,6 +384,26 @@ func givenUpRunsNothingOld(t *testing.T, c *cluster.Cluster) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// led returns a connection through the balancer that leads to that gateway. A balancer that has just seen it dead or hanging leads to
+// the others for a while.
+func led(t *testing.T, c *cluster.Cluster, g *cluster.Gateway) *client.Conn {
+	t.Helper()
+	connections := func() float64 { return must[cluster.Metrics](t)(g.Metrics()).Value("holdfast_connections") }
+	for end := time.Now().Add(c.Lab.Limit); time.Now().Before(end); {
+		before := connections()
+		conn := client.NewConn(must[net.Conn](t)(c.Dial(t.Context())), client.Options{})
+		if err := conn.Null(); err != nil {
+			t.Fatal(err)
+		}
+		if connections() > before {
+			return conn
+		}
+		conn.Close()
+	}
+	t.Fatalf("the balancer leads nobody to %s", g.Name)
+	return nil
 }
 
 // readAt reads through one gateway, as soon as it takes connections: those that are made in the moment of its waking are reset, too.
