@@ -24,6 +24,7 @@ type Config struct {
 	Gateways     int           // default 3
 	GatewayLease time.Duration // default 5 s
 	Lease        time.Duration // of clients; default 90 s
+	Exports      string        // a folder in which the one that is served is made, on another disk than the store's; default the lab's
 
 	// Patience is how long a Rover waits for an answer before it tries another gateway: what a balancer does for a client of a gateway
 	// that hangs. Default 2 s.
@@ -84,7 +85,7 @@ func New(tb testing.TB, cfg Config) *Cluster {
 	}
 	lab := kernel.New(tb)
 	lab.Address(tb)
-	c := &Cluster{Lab: lab, Dir: filepath.Join(lab.Dir, "export"), Config: cfg}
+	c := &Cluster{Lab: lab, Config: cfg}
 	c.http = http.Client{
 		Timeout: time.Second,
 		Transport: &http.Transport{
@@ -92,9 +93,7 @@ func New(tb testing.TB, cfg Config) *Cluster {
 			DialContext:       lab.Dial,
 		},
 	}
-	if err := os.Mkdir(c.Dir, 0o755); err != nil {
-		tb.Fatal(err)
-	}
+	c.makeDir(tb)
 	balancer, store := lab.Host(tb, "balancer"), lab.Host(tb, "store")
 	c.Addr, c.Second = balancer.Front, balancer.AddFront(tb)
 	if cfg.Sentinel {
@@ -117,6 +116,26 @@ func New(tb testing.TB, cfg Config) *Cluster {
 	c.startBalancer(tb, balancer)
 	c.awaitBalancer(tb)
 	return c
+}
+
+// makeDir makes the folder that is served.
+func (c *Cluster) makeDir(tb testing.TB) {
+	tb.Helper()
+	if c.Config.Exports == "" {
+		c.Dir = filepath.Join(c.Lab.Dir, "export")
+		if err := os.Mkdir(c.Dir, 0o755); err != nil {
+			tb.Fatal(err)
+		}
+		return
+	}
+	var err error
+	if c.Dir, err = os.MkdirTemp(c.Config.Exports, "holdfast-export-"); err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { os.RemoveAll(c.Dir) })
+	if err := os.Chmod(c.Dir, 0o755); err != nil {
+		tb.Fatal(err)
+	}
 }
 
 // startStore prepares and starts the Redis.

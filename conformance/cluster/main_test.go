@@ -49,6 +49,7 @@ func start(t *testing.T, cfg cluster.Config) *cluster.Cluster {
 		t.Fatal(built.err)
 	}
 	cfg.Binary = built.path
+	cfg.Exports = os.Getenv("HOLDFAST_EXPORTS")
 	return cluster.New(t, cfg)
 }
 

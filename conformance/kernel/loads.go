@@ -79,11 +79,13 @@ func Loads(scratch string) []Load {
 		},
 		{
 			Name: "tar with checksums", need: "tar",
+			// The size of a folder is its file system's affair.
+			setup: `list() { (cd $1; find part0 -type d -printf '%P %m %T@\n' -o -printf '%P %m %s %T@\n' | sort); }`,
 			round: `
 			mkdir $D/t
 			tar -C $LAB/tree -cf - part0 | tar -C $D/t -xf -
 			(cd $D/t; grep ' part0/' $LAB/tree/sums | sha256sum --quiet -c -)
-			same "$(cd $LAB/tree; find part0 -printf '%P %m %s %T@\n' | sort)" "$(cd $D/t; find part0 -type d -printf '%P %m SIZE %T@\n' -o -printf '%P %m %s %T@\n' | sort | sed 's/SIZE/4096/')" "names, modes, sizes and times"
+			same "$(list $LAB/tree)" "$(list $D/t)" "names, modes, sizes and times"
 			rm -r $D/t`,
 			full: `
 			mkdir $D/t
