@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"holdfast/durable"
 	"holdfast/internal/moment"
 	"holdfast/internal/nfs4"
 	"holdfast/statesync/rules"
@@ -285,17 +286,35 @@ func TestSlotsElsewhere(t *testing.T) {
 	}
 }
 
-// TestNoAnswerFromTheDead: who asks about a slot does not wait for a gateway that ended or left meanwhile.
+// TestNoAnswerFromTheDead: who asks about a slot does not wait for a gateway that has ended or left, or does meanwhile.
 func TestNoAnswerFromTheDead(t *testing.T) {
 	ctx := context.Background()
 	url, _, _ := natsServer(t)
-	for name, end := range map[string]func(a, b *world){
-		"it was proven to have ended": func(a, b *world) {
+	leaving := func(a, b *world) { a.n.receive("b", encodeMessage(msgLeaving, b.n.Instance())) }
+	nothing := func(a, b *world) {}
+	for name, ends := range map[string]struct{ before, meanwhile func(a, b *world) }{
+		"it was proven to have ended": {nothing, func(a, b *world) {
 			if err := a.n.Ended(ctx, "b", b.n.Instance()); err != nil {
 				t.Error(err)
 			}
-		},
-		"it left": func(a, b *world) { a.n.receive("b", encodeMessage(msgLeaving, b.n.Instance())) },
+		}},
+		"it left": {nothing, leaving},
+		"it had left, and what it said before came after": {func(a, b *world) {
+			leaving(a, b)
+			a.n.receive("b", encodeMessage(msgAlive, b.n.Instance()))
+		}, nothing},
+		"its lease is gone": {nothing, func(a, b *world) {
+			if err := errors.Join(b.n.leave(ctx), a.n.observe(ctx)); err != nil {
+				t.Error(err)
+			}
+		}},
+		"it was started again": {nothing, func(a, b *world) {
+			l := leaseRecord{instance: b.n.Instance() + 1, lease: time.Minute}
+			err := a.n.commitNow(ctx, &durable.Batch{Writes: []durable.Write{{Key: leaseKey("b"), Value: l.encode()}}})
+			if err := errors.Join(err, a.n.observe(ctx)); err != nil {
+				t.Error(err)
+			}
+		}},
 	} {
 		ws, chs := gatewaysWithPeers(t, url, 0, "a", "b")
 		hearEachOther(t, ws)
@@ -303,6 +322,8 @@ func TestNoAnswerFromTheDead(t *testing.T) {
 		a.n.channel.answerIn = time.Hour
 		c := a.client41("c")
 		chs[1].Close() // it answers nobody
+		asked := a.n.channel.asked
+		ends.before(a, b)
 		ended := make(chan error, 1)
 		go func() {
 			r, err := a.n.Sequence(ctx, &SequenceArgs{Session: c.session, Slot: 1, Sequence: 1, Checksum: 7}, &fakeCompound{})
@@ -314,11 +335,16 @@ func TestNoAnswerFromTheDead(t *testing.T) {
 		eventually(t, "it asks", func() bool {
 			a.n.channel.mu.Lock()
 			defer a.n.channel.mu.Unlock()
-			return len(a.n.channel.inquiries) > 0
+			return a.n.channel.asked > asked
 		})
-		end(a, b)
-		if err := <-ended; err != nil {
-			t.Errorf("%s: %v", name, err)
+		ends.meanwhile(a, b)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(time.Minute):
+			t.Fatalf("%s: it is waited for", name)
 		}
 	}
 }

@@ -247,7 +247,7 @@ func (n *Node) whoAnswers() (waits map[string]uint64, mute int) {
 	defer ch.mu.Unlock()
 	waits = make(map[string]uint64, len(m.peers))
 	for name, p := range m.peers {
-		if m.ended[name] >= p.instance || ch.mute[name] == p.instance {
+		if ch.left[name] >= p.instance || ch.mute[name] == p.instance {
 			mute++
 		} else {
 			waits[name] = p.instance

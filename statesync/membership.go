@@ -256,6 +256,9 @@ func (n *Node) observe(ctx context.Context) error {
 		if old == nil || old.instance != p.instance {
 			n.log.Info("gateway seen", "gateway", name, "instance", p.instance)
 		}
+		if old != nil && old.instance < p.instance {
+			n.channel.gone(name, old.instance)
+		}
 		p.since = now
 		if old == nil || old.instance != p.instance {
 			continue // the versions of a record that was forgotten begin anew
@@ -268,7 +271,7 @@ func (n *Node) observe(ctx context.Context) error {
 	for name := range m.peers {
 		if seen[name] == nil {
 			n.log.Info("gateway left", "gateway", name)
-			n.channel.audible(name) // nobody waits for it any more
+			n.channel.unseen(name, m.peers[name].instance)
 		}
 	}
 	m.peers = seen

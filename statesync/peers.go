@@ -29,6 +29,7 @@ type channel struct {
 	inquiries map[uint64]chan slotNews // by the number of the question
 	mute      map[string]uint64        // the instance of who did not answer, and was not heard since
 	silence   atomic.Bool              // mute is not empty
+	left      map[string]uint64        // the latest instance that answers nobody any more, whatever of it still arrives
 
 	strangers map[string]uint64 // the instances that have not said that they know of this gateway
 	greeted   chan struct{}     // one of them did
@@ -58,6 +59,7 @@ func (c *channel) init() {
 	c.heard = make(map[string]hearsay)
 	c.inquiries = make(map[uint64]chan slotNews)
 	c.mute = make(map[string]uint64)
+	c.left = make(map[string]uint64)
 	c.greeted = make(chan struct{}, 1)
 	c.answerIn = answerIn
 }
@@ -296,8 +298,7 @@ func (n *Node) receive(from string, msg []byte) {
 	}
 }
 
-// audible notes that a gateway that did not answer is heard, if only late, or is not there
-// to be waited for.
+// audible notes that a gateway that did not answer is heard, if only late.
 func (c *channel) audible(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -310,8 +311,24 @@ func (c *channel) audible(name string) {
 func (c *channel) gone(name string, instance uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.mute[name] = max(c.mute[name], instance)
-	c.silence.Store(true)
+	c.left[name] = max(c.left[name], instance)
+	c.absent(name, instance)
+}
+
+// unseen tells those who wait for an instance of a gateway that it is not there. Its
+// record was not, in one look at the store: that is less than being gone.
+func (c *channel) unseen(name string, instance uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.absent(name, instance)
+}
+
+// absent is what gone and unseen have in common. c.mu is held.
+func (c *channel) absent(name string, instance uint64) {
+	if c.mute[name] <= instance {
+		delete(c.mute, name)
+		c.silence.Store(len(c.mute) > 0)
+	}
 	for _, told := range c.inquiries {
 		select {
 		case told <- slotNews{from: name, instance: instance, gone: true}:
