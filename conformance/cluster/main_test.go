@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// start starts a cluster for the test.
+// start starts a cluster for the test. What it serves is made in the folder that HOLDFAST_EXPORTS names, if it does.
 func start(t *testing.T, cfg cluster.Config) *cluster.Cluster {
 	t.Helper()
 	if built.err != nil {
