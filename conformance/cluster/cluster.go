@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -121,15 +122,8 @@ func New(tb testing.TB, cfg Config) *Cluster {
 // makeDir makes the folder that is served.
 func (c *Cluster) makeDir(tb testing.TB) {
 	tb.Helper()
-	if c.Config.Exports == "" {
-		c.Dir = filepath.Join(c.Lab.Dir, "export")
-		if err := os.Mkdir(c.Dir, 0o755); err != nil {
-			tb.Fatal(err)
-		}
-		return
-	}
 	var err error
-	if c.Dir, err = os.MkdirTemp(c.Config.Exports, "holdfast-export-"); err != nil {
+	if c.Dir, err = os.MkdirTemp(cmp.Or(c.Config.Exports, c.Lab.Dir), "holdfast-export-"); err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { os.RemoveAll(c.Dir) })
