@@ -323,6 +323,7 @@ func TestNoAnswerFromTheDead(t *testing.T) {
 		c := a.client41("c")
 		chs[1].Close() // it answers nobody
 		ends.before(a, b)
+		a.n.flushRenewals() // the question is what is published next
 		published := a.n.channel.published.Load()
 		ended := make(chan error, 1)
 		go func() {
