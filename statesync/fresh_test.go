@@ -291,6 +291,13 @@ func TestNoAnswerFromTheDead(t *testing.T) {
 	ctx := context.Background()
 	url, _, _ := natsServer(t)
 	leaving := func(a, b *world) { a.n.receive("b", encodeMessage(msgLeaving, b.n.Instance())) }
+	startedAgain := func(a, b *world) {
+		l := leaseRecord{instance: b.n.Instance() + 1, lease: time.Minute}
+		err := a.n.commitNow(ctx, &durable.Batch{Writes: []durable.Write{{Key: leaseKey("b"), Value: l.encode()}}})
+		if err := errors.Join(err, a.n.observe(ctx)); err != nil {
+			t.Error(err)
+		}
+	}
 	nothing := func(a, b *world) {}
 	for name, ends := range map[string]struct{ before, meanwhile func(a, b *world) }{
 		"it was proven to have ended": {nothing, func(a, b *world) {
@@ -308,13 +315,8 @@ func TestNoAnswerFromTheDead(t *testing.T) {
 				t.Error(err)
 			}
 		}},
-		"it was started again": {nothing, func(a, b *world) {
-			l := leaseRecord{instance: b.n.Instance() + 1, lease: time.Minute}
-			err := a.n.commitNow(ctx, &durable.Batch{Writes: []durable.Write{{Key: leaseKey("b"), Value: l.encode()}}})
-			if err := errors.Join(err, a.n.observe(ctx)); err != nil {
-				t.Error(err)
-			}
-		}},
+		"it was started again":                          {nothing, startedAgain},
+		"it is started again, and has said nothing yet": {startedAgain, nil},
 	} {
 		ws, chs := gatewaysWithPeers(t, url, 0, "a", "b")
 		hearEachOther(t, ws)
@@ -362,6 +364,7 @@ func TestOnlyTheLivingAnswer(t *testing.T) {
 	a.n.members.mu.Lock()
 	a.n.members.peers["b"].instance = now
 	a.n.members.mu.Unlock()
+	a.n.receive("b", encodeMessage(msgAlive, now))
 	ended := make(chan error, 1)
 	go func() {
 		r, err := a.n.Sequence(context.Background(), &SequenceArgs{Session: c.session, Slot: 1, Sequence: 3, Checksum: 7}, &fakeCompound{})

@@ -237,9 +237,25 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 	return answers, mute == 0
 }
 
-// whoAnswers returns the other gateways that may be expected to answer, by name and
-// instance, and how many more there are.
+// whoAnswers returns the other gateways that may be expected to answer a question about a
+// slot, by name and instance, and how many more there are. Who has said nothing yet is about
+// to join, and may not even hear the question: it serves nobody before it has said that
+// it is there (introduce.go).
 func (n *Node) whoAnswers() (waits map[string]uint64, mute int) {
+	waits, mute = n.whoHears()
+	n.channel.mu.Lock()
+	defer n.channel.mu.Unlock()
+	for name, instance := range waits {
+		if n.channel.heard[name].instance < instance {
+			delete(waits, name)
+			mute++
+		}
+	}
+	return waits, mute
+}
+
+// whoHears is whoAnswers with those who have said nothing yet.
+func (n *Node) whoHears() (waits map[string]uint64, mute int) {
 	m, ch := &n.members, &n.channel
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -31,7 +31,7 @@ func (n *Node) Introduce(ctx context.Context) {
 	if !n.hasPeers() {
 		return
 	}
-	waits, _ := n.whoAnswers()
+	waits, _ := n.whoHears()
 	ch := &n.channel
 	ch.mu.Lock()
 	ch.strangers = waits

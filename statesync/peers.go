@@ -279,11 +279,13 @@ func (n *Node) receive(from string, msg []byte) {
 	case msgJoined:
 		instance := r.Uint64()
 		if r.Err() == nil {
+			n.hear(from, instance, 0)
 			n.joined(from, instance)
 		}
 	case msgKnown:
 		by := member{from, r.Uint64()}
 		if whom := (member{string(r.Opaque(maxName)), r.Uint64()}); r.Err() == nil {
+			n.hear(from, by.instance, 0)
 			n.seenBy(by, whom)
 		}
 	case msgLeaving:
