@@ -59,10 +59,8 @@ func (n *Node) CreateSession(ctx context.Context, a *CreateSessionArgs) (CreateS
 	var made *rules.Session
 	ended := false
 	err = n.onOwner(ctx, rec.Minor, rec.Owner, func(o *owned) (ch *rules.Change, err error) {
-		var id nfs4.SessionID
-		n.cfg.Random(id[:])
 		created, made, ch, err = rules.CreateSession(o.known, o.client(a.Client), &rules.NewSession{
-			ID: id, Sequence: a.Sequence, Flags: a.Flags, Fore: a.Fore, Back: a.Back,
+			ID: n.newSessionID(a.Client), Sequence: a.Sequence, Flags: a.Flags, Fore: a.Fore, Back: a.Back,
 			CallbackProgram: a.CallbackProgram, CallbackSec: a.CallbackSec, Principal: a.Principal, Ended: before.ended,
 		}, n.sessionLimits())
 		ended = ch != nil && len(ch.Drop) > 0
@@ -101,7 +99,7 @@ func (n *Node) CreateSession(ctx context.Context, a *CreateSessionArgs) (CreateS
 // DestroySession is DESTROY_SESSION (RFC 8881 §18.37). The error is
 // ErrBadSession or ErrDelay.
 func (n *Node) DestroySession(ctx context.Context, id nfs4.SessionID) error {
-	s, err := n.session(ctx, id)
+	s, err := n.session(ctx, id, 0)
 	if err != nil {
 		return err
 	}

@@ -111,6 +111,17 @@ func (e *entry) take(g durable.Group) error {
 	return nil
 }
 
+// found makes a group the entry's record that was read when nothing was known of the entry
+// yet, unless more is known by now.
+func (e *entry) found(g durable.Group) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.busy || e.loaded || e.sumSet {
+		return nil
+	}
+	return e.take(g)
+}
+
 // current says that the record is of the last request. e.mu is held.
 func (e *entry) current() bool { return e.rec != nil && e.changed && e.rec.Sequence == e.seq }
 

@@ -1,6 +1,7 @@
 package statesync
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"strconv"
 
@@ -64,6 +65,20 @@ func identKey(minor uint32, owner []byte) string {
 	}
 	return prefixIdent + kind + string(owner)
 }
+
+// newSessionID makes the ID of a new session. Whose it is it tells to those who have
+// to read both.
+//
+//	u64 client ID · u64 random
+func (n *Node) newSessionID(c ClientID) (id nfs4.SessionID) {
+	binary.BigEndian.PutUint64(id[:8], uint64(c))
+	n.cfg.Random(id[8:])
+	return id
+}
+
+// sessionClient is the client that a session's ID tells of. The IDs that older programs
+// made tell nothing: the session's record decides.
+func sessionClient(id nfs4.SessionID) ClientID { return ClientID(binary.BigEndian.Uint64(id[:8])) }
 
 func sessionKey(id nfs4.SessionID) string { return prefixSession + hex.EncodeToString(id[:]) }
 

@@ -250,13 +250,22 @@ func (n *Node) clock() int64 { return int64(n.cfg.Now().Sub(n.base)) }
 
 // load reads one group.
 func (n *Node) load(ctx context.Context, key string) (durable.Group, error) {
-	n.stats.loads.Add(1)
-	groups, err := n.store.Load(ctx, key)
+	groups, err := n.loadAll(ctx, key)
 	if err != nil {
-		n.heard(err)
-		return durable.Group{}, fmt.Errorf("loading %q: %w", key, err)
+		return durable.Group{}, err
 	}
 	return groups[0], nil
+}
+
+// loadAll reads groups at one go, each for itself.
+func (n *Node) loadAll(ctx context.Context, keys ...string) ([]durable.Group, error) {
+	n.stats.loads.Add(1)
+	groups, err := n.store.Load(ctx, keys...)
+	if err != nil {
+		n.heard(err)
+		return nil, fmt.Errorf("loading %q: %w", keys, err)
+	}
+	return groups, nil
 }
 
 // commit commits b, or says why not. Everything goes through here.

@@ -65,7 +65,7 @@ func (n *Node) grace() int64 {
 // ErrBadSession, ErrExpired and ErrAdminRevoked for a client that is no more, and
 // what storeError says.
 func (n *Node) back(ctx context.Context, c *client) error {
-	for n.cfg.Shared && n.clock()-c.proven.Load() > int64(n.cfg.Lease) {
+	for !n.proven(c) {
 		now := n.clock()
 		b := &durable.Batch{Writes: []durable.Write{n.renewedWrite(c.id)}}
 		c.check(b)
@@ -87,6 +87,11 @@ func (n *Node) back(ctx context.Context, c *client) error {
 	}
 	n.renew(c)
 	return nil
+}
+
+// proven says that a client cannot count as late anywhere.
+func (n *Node) proven(c *client) bool {
+	return !n.cfg.Shared || n.clock()-c.proven.Load() <= int64(n.cfg.Lease)
 }
 
 // foldRenewals tells of the clients heard of here and reads of those heard of

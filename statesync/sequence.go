@@ -1,6 +1,9 @@
 package statesync
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Sequence is SEQUENCE (RFC 8881 §18.46). It waits while the same request
 // still runs, and returns its reply as Replay then. With neither Replay nor
@@ -15,7 +18,7 @@ func (n *Node) Sequence(ctx context.Context, a *SequenceArgs, c Compound) (*Requ
 	s := n.sessions.get(a.Session)
 	if s == nil || s.gone.Load() {
 		var err error
-		if s, err = n.session(ctx, a.Session); err != nil {
+		if s, err = n.session(ctx, a.Session, a.Slot); err != nil {
 			return nil, err
 		}
 	}
@@ -35,16 +38,39 @@ func (n *Node) Sequence(ctx context.Context, a *SequenceArgs, c Compound) (*Requ
 	case a.RequestBytes > s.info.Fore.MaxRequest:
 		return nil, ErrRequestTooBig
 	}
-	if err := n.back(ctx, s.client); err != nil {
-		return nil, err
-	}
 	r := &Request{
 		Client: s.client.id, Session: &s.info, Highest: slots - 1, TargetHighest: slots - 1,
 		n: n, c: c, client: s.client, entry: s.slot(a.Slot),
 		sequence: a.Sequence, sum: a.Checksum, cacheThis: a.CacheThis,
 	}
-	if err := n.admit(ctx, r.entry, r); err != nil {
+	if err := n.admitBack(ctx, r); err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// admitBack is back of the request's client, and admit. Where the one has to wait for the store, it
+// does not wait for the other.
+func (n *Node) admitBack(ctx context.Context, r *Request) error {
+	if n.proven(r.client) {
+		n.renew(r.client)
+		return n.admit(ctx, r.entry, r)
+	}
+	back := make(chan error, 1)
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				back <- fmt.Errorf("%w: panic: %v", ErrServerFault, v)
+			}
+		}()
+		back <- n.back(ctx, r.client)
+	}()
+	err := n.admit(ctx, r.entry, r)
+	if gone := <-back; gone != nil {
+		if err == nil && r.Replay == nil {
+			r.Abort()
+		}
+		return gone
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"holdfast/durable"
 	"holdfast/internal/nfs4"
 	"holdfast/statesync/rules"
 )
@@ -42,15 +43,16 @@ type session struct {
 // Session returns what is known of a session. The error is ErrBadSession or
 // ErrDelay.
 func (n *Node) Session(ctx context.Context, id nfs4.SessionID) (SessionInfo, error) {
-	s, err := n.session(ctx, id)
+	s, err := n.session(ctx, id, 0)
 	if err != nil {
 		return SessionInfo{}, err
 	}
 	return s.info, n.back(ctx, s.client)
 }
 
-// session returns a session from memory or the store.
-func (n *Node) session(ctx context.Context, id nfs4.SessionID) (*session, error) {
+// session returns a session from memory or the store. slot is the one that is most
+// likely to be used next.
+func (n *Node) session(ctx context.Context, id nfs4.SessionID, slot uint32) (*session, error) {
 	if s := n.sessions.get(id); s != nil && !s.gone.Load() {
 		return s, nil
 	}
@@ -62,12 +64,9 @@ func (n *Node) session(ctx context.Context, id nfs4.SessionID) (*session, error)
 	if s := n.sessions.get(id); s != nil && !s.gone.Load() {
 		return s, nil
 	}
-	g, err := n.load(ctx, key)
+	g, last, err := n.loadSession(ctx, id, slot)
 	if err != nil {
-		return nil, storeError(err)
-	}
-	if head(g) == nil {
-		return nil, ErrBadSession
+		return nil, err
 	}
 	rec, err := rules.DecodeSession(head(g))
 	if err != nil {
@@ -89,7 +88,42 @@ func (n *Node) session(ctx context.Context, id nfs4.SessionID) (*session, error)
 			return nil, ErrBadSession
 		}
 	}
-	return n.putSession(c, rec, g.Version, false), nil
+	s := n.putSession(c, rec, g.Version, false)
+	if slot < uint32(len(s.slots)) {
+		err = s.slot(slot).found(last)
+	}
+	return s, err
+}
+
+// loadSession reads the records of a session and of one of its slots, and brings the client
+// into memory whose it is. All of it is read at one go: a client that comes from another gateway
+// waits for it. The error is ErrBadSession if there is no such session.
+func (n *Node) loadSession(ctx context.Context, id nfs4.SessionID, slot uint32) (s, last durable.Group, err error) {
+	keys := []string{sessionKey(id), slotKey(id, slot)}
+	client := sessionClient(id)
+	if n.clients.get(client) == nil {
+		key := clientKey(client)
+		if err := n.loading.take(ctx, key); err != nil {
+			return s, last, err
+		}
+		defer n.loading.give(key)
+		keys = append(keys, key)
+	}
+	groups, err := n.loadAll(ctx, keys...)
+	if err != nil {
+		return s, last, storeError(err)
+	}
+	s, last = groups[0], groups[1]
+	if head(s) == nil {
+		return s, last, ErrBadSession
+	}
+	if len(groups) > 2 && n.clients.get(client) == nil {
+		// Of a client that is not there the caller is told by n.client.
+		if _, err = n.adopt(ctx, client, groups[2]); errors.Is(err, ErrStaleClientID) {
+			err = nil
+		}
+	}
+	return s, last, err
 }
 
 // putSession makes a session known in memory.
