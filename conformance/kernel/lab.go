@@ -196,8 +196,10 @@ func newLauncher() *launcher {
 	return l
 }
 
+// start starts a process in a session of its own. Linux shares processors among sessions (sched_autogroup_enabled), and each guest
+// makes one: all servers in a single one would have to make do together with what a guest has for itself.
 func (l *launcher) start(cmd *exec.Cmd) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true}
 	result := make(chan error, 1)
 	l.work <- func() { result <- cmd.Start() }
 	return <-result
