@@ -154,11 +154,10 @@ func (x *change) elsewhere(ctx context.Context, n *Node, f *file) error {
 	if x.req != nil {
 		keys = append(keys, x.req.entry.key)
 	}
-	n.stats.loads.Add(1)
 	asOf := moment.Now()
-	groups, err := n.store.Load(ctx, keys...)
+	groups, err := n.loadAll(ctx, keys...)
 	if err != nil {
-		return storeError(fmt.Errorf("loading %q: %w", keys, err))
+		return storeError(err)
 	}
 	if len(groups) > 1 {
 		if err := x.req.verify(groups[1]); err != nil {

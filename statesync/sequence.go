@@ -3,6 +3,7 @@ package statesync
 import (
 	"context"
 	"fmt"
+	"runtime/debug"
 )
 
 // Sequence is SEQUENCE (RFC 8881 §18.46). It waits while the same request
@@ -60,6 +61,7 @@ func (n *Node) admitBack(ctx context.Context, r *Request) error {
 	go func() {
 		defer func() {
 			if v := recover(); v != nil {
+				n.log.Error("panic while a client came back", "panic", v, "stack", string(debug.Stack()))
 				back <- fmt.Errorf("%w: panic: %v", ErrServerFault, v)
 			}
 		}()
