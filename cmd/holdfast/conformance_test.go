@@ -117,15 +117,23 @@ func sums(t *testing.T, got typed) (passed, failed, unsupported, skipped int) {
 }
 
 // restart is a command for --chaos as a user would write it: it kills the
-// gateway and starts it again on its port. It also starts the first one.
+// gateway and starts it again on its port. It also starts the first one. What
+// was killed holds its state and its port until its last thread has ended; its
+// first thread, whose state the process shows, may be a zombie long before.
 const restart = `#!/bin/sh
 set -eu
 cd "$(dirname "$0")"
+ended() {
+	[ -e "/proc/$1/status" ] || return 0
+	grep -q '^State:.Z' "/proc/$1/status" 2> /dev/null || return 1
+	set -- "/proc/$1/task/"*
+	[ $# -eq 1 ]
+}
 echo "${HOLDFAST_CHAOS:-first}" >> calls
 if [ -e pid ]; then
 	old=$(cat pid)
 	kill -9 "$old"
-	while [ -e "/proc/$old/status" ] && ! grep -q '^State:.Z' "/proc/$old/status"; do sleep 0.02; done
+	until ended "$old"; do sleep 0.02; done
 fi
 "$HOLDFAST" serve data --state "$STATE" --listen "$ADDR" --no-root-squash > said 2>> log < /dev/null &
 echo $! > pid
@@ -155,7 +163,13 @@ func restarting(t *testing.T) (addr, script string, calls func() []string) {
 	t.Setenv("ADDR", addr)
 	t.Setenv("STATE", filepath.Join(fastDir(t), "state"))
 	t.Setenv(asProgram, "1")
-	t.Cleanup(func() { killNamed(t, filepath.Join(dir, "pid")) })
+	t.Cleanup(func() {
+		killNamed(t, filepath.Join(dir, "pid"))
+		if t.Failed() {
+			said, err := os.ReadFile(filepath.Join(dir, "log"))
+			t.Logf("the gateway's log (%v):\n%s", err, said)
+		}
+	})
 	if out, err := exec.Command(script).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
