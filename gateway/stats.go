@@ -22,8 +22,9 @@ type counters struct {
 	latency, first, brought            prometheus.Histogram
 }
 
-// moves are the bounds, in seconds, of what a move from another gateway may take.
-var moves = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+// moves are the bounds, in seconds, of what a move from another gateway may take: close to each other around the 50 ms that a
+// gateway has for it (docs/operations.md).
+var moves = []float64{.001, .0025, .005, .01, .02, .03, .04, .05, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10}
 
 func (c *counters) init() {
 	c.latency = prometheus.NewHistogram(prometheus.HistogramOpts{
