@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
 	"holdfast/durable"
 	"holdfast/internal/moment"
 	"holdfast/internal/nfs4"
+	"holdfast/internal/xdr"
 	"holdfast/statesync/rules"
 )
 
@@ -45,15 +47,15 @@ func TestClosedElsewhere(t *testing.T) {
 	if more := a.n.Stats().Loads - loads; more != 0 {
 		t.Errorf("%d loads while the client was nowhere else", more)
 	}
-	c = c.at(b)
+	c = c.elsewhere(b)
 	if err := c.io(t, "f", s); err != nil {
 		t.Fatal(err)
 	}
-	c = c.at(a)
+	c = c.elsewhere(a)
 	if err := c.io(t, "f", s); err != nil {
 		t.Fatalf("after a request elsewhere that changed nothing: %v", err)
 	}
-	c = c.at(b)
+	c = c.elsewhere(b)
 	req, fc := c.begin(0)
 	fc.next()
 	fc.start(nfs4.OpClose)
@@ -61,7 +63,7 @@ func TestClosedElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	req.Finish(fc.reply)
-	c = c.at(a)
+	c = c.elsewhere(a)
 	if err := c.io(t, "f", s); !errors.Is(err, ErrBadStateid) {
 		t.Errorf("I/O under a stateid that the client closed elsewhere: %v", err)
 	}
@@ -286,6 +288,89 @@ func TestSlotsElsewhere(t *testing.T) {
 	}
 }
 
+// TestQuestionsTogether: who asks about a slot while others are about to does it in one message with them, and what is told of
+// each is of the slot that was asked about, however many messages that takes.
+func TestQuestionsTogether(t *testing.T) {
+	ctx := context.Background()
+	url, _, _ := natsServer(t)
+	ws, _ := gatewaysWithPeers(t, url, 0, "a", "b")
+	hearEachOther(t, ws)
+	a, b := ws[0], ws[1]
+	b.n.channel.answerIn = time.Hour
+	c := a.client41("c")
+	send := func(w *world, slot, sequence uint32) (*Request, error) {
+		return w.n.Sequence(ctx, &SequenceArgs{Session: c.session, Slot: slot, Sequence: sequence, Highest: 7, Checksum: 1, CacheThis: true}, &fakeCompound{})
+	}
+	const slots = 8
+	reply := func(slot uint32) []byte {
+		return bytes.Repeat([]byte{byte('a' + slot)}, int(a.n.cfg.Limits.CachedBytes))
+	}
+	for slot := range uint32(slots) {
+		r, err := send(a, slot, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Finish(reply(slot))
+	}
+	asks := &b.n.channel.questions
+	if !asks.join(slotQuestion{}) {
+		t.Fatal("somebody asks already")
+	}
+	asks.mu.Lock()
+	asks.waiting = nil // what was said was only that questions are about to be sent
+	asks.mu.Unlock()
+	var wg sync.WaitGroup
+	for slot := range uint32(slots) {
+		wg.Go(func() {
+			if r, err := send(b, slot, 1); err != nil || !bytes.Equal(r.Replay, reply(slot)) {
+				t.Errorf("slot %d sent again to the other gateway: %v", slot, err)
+			}
+		})
+	}
+	eventually(t, "all wait to be sent", func() bool {
+		asks.mu.Lock()
+		defer asks.mu.Unlock()
+		return len(asks.waiting) == slots
+	})
+	asked, told := listen(b), listen(a)
+	b.n.sendQuestions()
+	wg.Wait()
+	if n := asked(msgSlotAsk); n != 1 {
+		t.Errorf("%d questions in %d messages", slots, n)
+	}
+	if n := told(msgSlotTell); n < 2 {
+		t.Errorf("%d answers of %d bytes in %d messages", slots, a.n.cfg.Limits.CachedBytes, n)
+	}
+}
+
+// listen counts what a gateway says from now on.
+func listen(w *world) func(messageKind) int {
+	l := &listener{Peers: *w.n.channel.peers.Load(), said: make(map[messageKind]int)}
+	var p Peers = l
+	w.n.channel.peers.Store(&p)
+	return func(kind messageKind) int {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.said[kind]
+	}
+}
+
+// A listener is a channel that counts what is published.
+type listener struct {
+	Peers
+	mu   sync.Mutex
+	said map[messageKind]int
+}
+
+func (l *listener) Publish(msg []byte) {
+	r := xdr.NewReader(msg)
+	r.Uint32()
+	l.mu.Lock()
+	l.said[messageKind(r.Uint32())]++
+	l.mu.Unlock()
+	l.Peers.Publish(msg)
+}
+
 // TestNoAnswerFromTheDead: who asks about a slot does not wait for a gateway that has ended or left, or does meanwhile.
 func TestNoAnswerFromTheDead(t *testing.T) {
 	ctx := context.Background()
@@ -381,7 +466,9 @@ func TestOnlyTheLivingAnswer(t *testing.T) {
 		return len(a.n.channel.inquiries) > 0
 	})
 	for _, says := range []slotNews{{instance: dead, sequence: 7, sum: 7}, {instance: now, sequence: 2, sum: 2}} {
-		a.n.receive("b", says.encode("a", a.n.Instance(), question))
+		w := slotTell("a", a.n.Instance())
+		says.encode(&w, question)
+		a.n.receive("b", w.Bytes())
 	}
 	if err := <-ended; err != nil {
 		t.Errorf("the third request, after two elsewhere: %v", err)
@@ -396,7 +483,7 @@ func TestJumpPastADeath(t *testing.T) {
 	c := a.client41("c")
 	r, fc := c.begin(1)
 	r.Finish(fc.reply)
-	c = c.at(b)
+	c = c.elsewhere(b)
 	for range 2 { // of which the store knows nothing
 		r, fc := c.begin(1)
 		r.Finish(fc.reply)
@@ -415,7 +502,7 @@ func TestJumpPastADeath(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	r, fc = c.at(a).begin(1)
+	r, fc = c.elsewhere(a).begin(1)
 	r.Finish(fc.reply)
 	if !died {
 		t.Error("nobody counted the gateways' instances")
@@ -431,7 +518,7 @@ func TestJumpsAreBelievedInTheEnd(t *testing.T) {
 	c := ws[0].client41("c")
 	for range enoughAsked + 2 {
 		for _, w := range ws {
-			c = c.at(w)
+			c = c.elsewhere(w)
 			r, fc := c.begin(2)
 			r.Finish(fc.reply)
 		}
@@ -439,7 +526,7 @@ func TestJumpsAreBelievedInTheEnd(t *testing.T) {
 	asked := ws[0].n.channel.asked
 	for range 10 {
 		for _, w := range ws {
-			c = c.at(w)
+			c = c.elsewhere(w)
 			r, fc := c.begin(2)
 			r.Finish(fc.reply)
 		}
@@ -456,7 +543,7 @@ func TestDestroyedElsewhere(t *testing.T) {
 	ws, _ := gatewaysWithPeers(t, url, 0, "a", "b")
 	hearEachOther(t, ws)
 	c := ws[0].client41("c")
-	d := c.at(ws[1])
+	d := c.elsewhere(ws[1])
 	r, fc := d.begin(0)
 	r.Finish(fc.reply)
 	if err := ws[0].n.DestroySession(ctx, c.session); err != nil {

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"holdfast/durable"
@@ -27,6 +30,9 @@ import (
 // its client counts right and spreads its requests for good; it is believed from
 // then on: a forward jump is the next request.
 //
+// A client that comes from another gateway brings all that it waits for at once, each in a
+// slot of its own: those who ask at the same time do it in one message.
+//
 // Without a channel, or where some gateway does not answer, a forward jump is
 // believed from the start. So it is if a gateway ended since the session was made: what it
 // knew is lost.
@@ -41,7 +47,45 @@ const (
 
 	// askAgain is how long it is waited where the request still runs.
 	askAgain = 5 * time.Millisecond
+
+	// maxAsking bounds the questions of one message, maxAnswer the bytes after which a message of
+	// answers is sent.
+	maxAsking = 1024
+	maxAnswer = 32 << 10
 )
+
+// A slotQuestion is a question about a slot. Its number is the asking instance's.
+type slotQuestion struct {
+	number  uint64
+	session nfs4.SessionID
+	slot    uint32
+}
+
+// questions are those that wait for who sends them, who is the first of them.
+type questions struct {
+	mu      sync.Mutex // held for memory only
+	waiting []slotQuestion
+	sending bool // somebody is about to send what waits
+}
+
+// join adds a question, and says whether the caller has to send all that wait.
+func (c *questions) join(q slotQuestion) (first bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(c.waiting, q)
+	first = !c.sending
+	c.sending = true
+	return first
+}
+
+// take returns what waits. Who asks from here on sends itself.
+func (c *questions) take() []slotQuestion {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := c.waiting
+	c.waiting, c.sending = nil, false
+	return all
+}
 
 // slotNews is what a gateway knows of the last request of a slot.
 type slotNews struct {
@@ -205,7 +249,11 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 	if len(waits) == 0 {
 		return nil, mute == 0
 	}
-	n.publish(encodeSlotAsk(n.instance, number, e))
+	if ch.questions.join(slotQuestion{number, e.session.info.ID, e.slot}) {
+		// Whoever can run now may be about to ask, too. Where nobody can this costs nothing.
+		runtime.Gosched()
+		n.sendQuestions()
+	}
 	t := time.NewTimer(ch.answerIn)
 	defer t.Stop()
 	for len(waits) > 0 {
@@ -272,41 +320,66 @@ func (n *Node) whoHears() (waits map[string]uint64, mute int) {
 	return waits, mute
 }
 
-func encodeSlotAsk(instance, number uint64, e *entry) []byte {
-	w := xdr.NewWriter(make([]byte, 0, 64))
+// sendQuestions sends the questions that wait.
+func (n *Node) sendQuestions() {
+	for some := range slices.Chunk(n.channel.questions.take(), maxAsking) {
+		n.publish(encodeSlotAsk(n.instance, some))
+	}
+}
+
+func encodeSlotAsk(instance uint64, all []slotQuestion) []byte {
+	w := xdr.NewWriter(make([]byte, 0, 16+len(all)*28))
 	w.Uint32(messageFormat)
 	w.Uint32(uint32(msgSlotAsk))
 	w.Uint64(instance)
-	w.Uint64(number)
-	e.session.info.ID.Encode(&w)
-	w.Uint32(e.slot)
+	for i := range all {
+		w.Uint64(all[i].number)
+		all[i].session.Encode(&w)
+		w.Uint32(all[i].slot)
+	}
 	return w.Bytes()
 }
 
-// answerSlot tells a gateway what is known here of a slot.
-func (n *Node) answerSlot(to string, r *xdr.Reader) {
-	instance, number := r.Uint64(), r.Uint64()
-	id, slot := nfs4.DecodeSessionID(r), r.Uint32()
-	if r.Err() != nil {
-		return
-	}
-	var a slotNews
-	if s := n.sessions.get(id); s != nil && slot < uint32(len(s.slots)) {
-		if e := s.slots[slot].Load(); e != nil {
-			a = e.news()
+// answerSlots tells a gateway what is known here of slots.
+func (n *Node) answerSlots(to string, r *xdr.Reader) {
+	instance := r.Uint64()
+	w := slotTell(to, instance)
+	empty := w.Len()
+	for r.Err() == nil && r.Remaining() > 0 {
+		q := slotQuestion{r.Uint64(), nfs4.DecodeSessionID(r), r.Uint32()}
+		if r.Err() != nil {
+			break
+		}
+		var a slotNews
+		if s := n.sessions.get(q.session); s != nil && q.slot < uint32(len(s.slots)) {
+			if e := s.slots[q.slot].Load(); e != nil {
+				a = e.news()
+			}
+		}
+		a.instance = n.instance
+		a.encode(&w, q.number)
+		if w.Len() > maxAnswer {
+			n.publish(w.Bytes())
+			w = slotTell(to, instance)
 		}
 	}
-	a.instance = n.instance
-	n.publish(a.encode(to, instance, number))
+	if w.Len() > empty {
+		n.publish(w.Bytes())
+	}
 }
 
-// encode makes the message that answers an instance's question of a number.
-func (a *slotNews) encode(to string, instance, number uint64) []byte {
-	w := xdr.NewWriter(make([]byte, 0, 64+len(to)+len(a.reply)))
+// slotTell begins a message of answers to an instance's questions.
+func slotTell(to string, instance uint64) xdr.Writer {
+	w := xdr.NewWriter(make([]byte, 0, 128+len(to)))
 	w.Uint32(messageFormat)
 	w.Uint32(uint32(msgSlotTell))
 	w.String(to)
 	w.Uint64(instance)
+	return w
+}
+
+// encode adds the answer to the question of a number.
+func (a *slotNews) encode(w *xdr.Writer, number uint64) {
 	w.Uint64(number)
 	w.Uint32(a.sequence)
 	w.Uint64(a.sum)
@@ -314,7 +387,6 @@ func (a *slotNews) encode(to string, instance, number uint64) []byte {
 	w.Bool(a.reply != nil)
 	w.Opaque(a.reply)
 	w.Uint64(a.instance)
-	return w.Bytes()
 }
 
 // news is what the entry knows.
@@ -327,23 +399,29 @@ func (e *entry) news() (a slotNews) {
 	return slotNews{sequence: e.seq, sum: e.sum, running: e.running != nil, reply: e.reply}
 }
 
-// toldSlot takes another gateway's answer.
-func (n *Node) toldSlot(from string, r *xdr.Reader) {
-	to, instance, number := string(r.Opaque(maxName)), r.Uint64(), r.Uint64()
-	a := slotNews{from: from, sequence: r.Uint32(), sum: r.Uint64(), running: r.Bool()}
-	kept := r.Bool()
-	if reply := r.Opaque(maxMessage); kept {
-		a.reply = bytes.Clone(reply)
-	}
-	a.instance = r.Uint64()
+// toldSlots takes another gateway's answers.
+func (n *Node) toldSlots(from string, r *xdr.Reader) {
+	to, instance := string(r.Opaque(maxName)), r.Uint64()
 	if r.Err() != nil || to != n.cfg.Name || instance != n.instance {
 		return
 	}
-	n.channel.mu.Lock()
-	told := n.channel.inquiries[number] // nil: nobody waits any more
-	n.channel.mu.Unlock()
-	select {
-	case told <- a:
-	default:
+	for r.Remaining() > 0 {
+		number := r.Uint64()
+		a := slotNews{from: from, sequence: r.Uint32(), sum: r.Uint64(), running: r.Bool()}
+		kept := r.Bool()
+		if reply := r.Opaque(maxMessage); kept {
+			a.reply = bytes.Clone(reply)
+		}
+		a.instance = r.Uint64()
+		if r.Err() != nil {
+			return
+		}
+		n.channel.mu.Lock()
+		told := n.channel.inquiries[number] // nil: nobody waits any more
+		n.channel.mu.Unlock()
+		select {
+		case told <- a:
+		default:
+		}
 	}
 }

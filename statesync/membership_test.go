@@ -89,7 +89,7 @@ func (w *world) beat() {
 	}
 }
 
-// elsewhere is the same client at another gateway.
+// elsewhere is the same client at another gateway: same session, same sequences.
 func (c *client41) elsewhere(w *world) *client41 {
 	d := *c
 	d.w = w

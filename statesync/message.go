@@ -37,9 +37,9 @@ type Peers interface {
 //	vouch    u32 format · u32 9 · u64 instance · opaque gateway · u64 its instance · u64 number
 //	                                                    the answer to its question of that number
 //	closed   u32 format · u32 10 · opaque file          nothing is open on the file any more
-//	slot-ask   u32 format · u32 11 · u64 instance · u64 number · sessionid · u32 slot
-//	slot-tell  u32 format · u32 12 · opaque gateway · u64 its instance · u64 its number
-//	           · u32 sequence · u64 checksum · u32 running · u32 kept · opaque reply · u64 instance
+//	slot-ask   u32 format · u32 11 · u64 instance · n × (u64 number · sessionid · u32 slot)
+//	slot-tell  u32 format · u32 12 · opaque gateway · u64 its instance · n × (u64 its number
+//	           · u32 sequence · u64 checksum · u32 running · u32 kept · opaque reply · u64 instance)
 //	joined   u32 format · u32 13 · u64 instance         the sender is about to serve: who knows of it?
 //	known    u32 format · u32 14 · u64 instance · opaque gateway · u64 its instance   the sender does
 type messageKind uint32

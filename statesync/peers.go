@@ -27,6 +27,7 @@ type channel struct {
 	answerIn  time.Duration            // answerIn
 	asked     uint64                   // number of the last question about a slot
 	inquiries map[uint64]chan slotNews // by the number of the question
+	questions questions                // about slots, to be sent
 	mute      map[string]uint64        // the instance of who did not answer, and was not heard since
 	silence   atomic.Bool              // mute is not empty
 	left      map[string]uint64        // the latest instance that answers nobody any more, whatever of it still arrives
@@ -256,9 +257,9 @@ func (n *Node) receive(from string, msg []byte) {
 		}
 		n.install(m)
 	case msgSlotAsk:
-		n.answerSlot(from, &r)
+		n.answerSlots(from, &r)
 	case msgSlotTell:
-		n.toldSlot(from, &r)
+		n.toldSlots(from, &r)
 	case msgClosed:
 		if key := FileKey(r.Opaque(durable.MaxKey)); r.Err() == nil && n.onClosed != nil {
 			n.onClosed(key)

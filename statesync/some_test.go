@@ -52,7 +52,7 @@ func TestTakeoverOfManyLocks(t *testing.T) {
 		}
 		w := &weigh{Store: lb.Store}
 		lb.Store = w
-		moved := c.at(b)
+		moved := c.elsewhere(b)
 		ctx := context.Background()
 		for _, s := range []nfs4.Stateid{lock, open} {
 			if _, err := b.n.CheckIO(ctx, moved.id, "f", s, nfs4.ShareAccessWrite, 0); err != nil {
@@ -84,7 +84,7 @@ func TestTakeoverOfManyLocks(t *testing.T) {
 func TestSomeStateids(t *testing.T) {
 	a, b, _, _ := twoGateways(t)
 	c := a.client41("a")
-	moved := c.at(b)
+	moved := c.elsewhere(b)
 	ctx := context.Background()
 	check := func(s nfs4.Stateid, access uint32) error {
 		_, err := b.n.CheckIO(ctx, moved.id, "f", s, access, 0)

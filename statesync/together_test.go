@@ -230,13 +230,6 @@ func shared(t *testing.T, n int) []*world {
 	return ws
 }
 
-// at is the client on another gateway: same session, same sequences.
-func (c *client41) at(w *world) *client41 {
-	d := *c
-	d.w = w
-	return &d
-}
-
 func TestTwoGatewaysExclude(t *testing.T) {
 	ws := shared(t, 2)
 	exclude(t, []*world{ws[0], ws[1], ws[0], ws[1]}, 20)
@@ -249,7 +242,7 @@ func TestTwoGatewaysMove(t *testing.T) {
 	ctx := context.Background()
 	c := ws[0].client41("a")
 	open := c.mustOpen("f")
-	d := c.at(ws[1])
+	d := c.elsewhere(ws[1])
 	r, fc := d.again(0)
 	if s, err := ws[1].open41(r, fc, openArgs("o", "f", 3, 0)); err != nil || s != open {
 		t.Errorf("OPEN sent again elsewhere: %v %v, want %v", s, err, open)
@@ -265,7 +258,7 @@ func TestTwoGatewaysMove(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The first gateway, whose memory is behind, gets the CLOSE again.
-	e := d.at(ws[0])
+	e := d.elsewhere(ws[0])
 	r, fc = e.again(0)
 	fc.start(nfs4.OpClose)
 	err = ws[0].n.CloseFile(ctx, r, nil, e.id, "f", open, func(res *OpenResult) { fc.stateid(res.Stateid) })
@@ -277,7 +270,7 @@ func TestTwoGatewaysMove(t *testing.T) {
 	if status, err := ws[0].create(r, fc, "x"); err != nil || status != nfs4.OK {
 		t.Fatal(status, err)
 	}
-	d = e.at(ws[1])
+	d = e.elsewhere(ws[1])
 	r, fc = d.again(5)
 	if status, err := ws[1].create(r, fc, "x"); err != nil || status != nfs4.OK || ws[0].fs.made["x"] != 1 {
 		t.Errorf("CREATE sent again elsewhere: %v %v", status, err)
