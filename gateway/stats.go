@@ -23,7 +23,7 @@ type counters struct {
 }
 
 // moves are the bounds, in seconds, of what a move from another gateway may take: close to each other around the 50 ms that a
-// gateway has for it (docs/operations.md).
+// gateway should take at most (docs/soak.md).
 var moves = []float64{.001, .0025, .005, .01, .02, .03, .04, .05, .06, .08, .1, .15, .25, .5, 1, 2.5, 5, 10}
 
 func (c *counters) init() {

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -127,7 +126,6 @@ func (g *Guest) start() error {
 		lines.Close()
 		return err
 	}
-	giveWay(cmd.Process.Pid)
 	g.cmd, g.control = cmd, control
 	go g.listen(lines)
 	go func() {
@@ -135,15 +133,6 @@ func (g *Guest) start() error {
 		close(g.gone)
 	}()
 	return nil
-}
-
-// giveWay lets a guest have a processor where no server wants it: clients are other machines, and what they compute takes nothing from
-// the servers. Where sessions share the processors (sched_autogroup_enabled) it is the session's niceness that counts. Should
-// neither be allowed, all there is to lose is speed.
-func giveWay(pid int) {
-	const nice = 10
-	_ = syscall.Setpriority(syscall.PRIO_PROCESS, pid, nice)
-	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
 }
 
 // listen takes what the guest reports until its process has ended.

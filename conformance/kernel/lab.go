@@ -65,7 +65,7 @@ func New(tb testing.TB) *Lab {
 
 	// The name tells whose namespace it is, so that sweep can remove those of the dead.
 	l.netns = fmt.Sprintf("hfk-%d-%s", os.Getpid(), strings.TrimPrefix(filepath.Base(l.Dir), "holdfast-kernel-"))
-	l.launch = newLauncher()
+	l.launch = newLauncher(tb)
 	tb.Cleanup(l.launch.stop)
 	if err := run("ip", "netns", "add", l.netns); err != nil {
 		tb.Fatal(err)
@@ -185,14 +185,27 @@ func (l *Lab) enter() error {
 // forked, so one thread starts them all and lives as long as the lab.
 type launcher struct{ work chan func() }
 
-func newLauncher() *launcher {
+// newLauncher starts that thread. With HOLDFAST_SERVERS=realtime servers have a processor as soon as they want one, as on machines of
+// their own, and clients what is left (SCHED_RR; guests give it up: fpwrap.c). That tells what the servers' own part is in what a
+// client waits for.
+func newLauncher(tb testing.TB) *launcher {
+	tb.Helper()
 	l := &launcher{make(chan func())}
+	ready := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread()
+		runtime.LockOSThread() // and never unlocked: the thread ends with what it was given
+		if os.Getenv("HOLDFAST_SERVERS") == "realtime" {
+			ready <- unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_RR, Priority: 1}, 0)
+		}
+		close(ready)
 		for f := range l.work {
 			f()
 		}
 	}()
+	if err := <-ready; err != nil {
+		l.stop()
+		tb.Fatalf("HOLDFAST_SERVERS=realtime: %v", err)
+	}
 	return l
 }
 
