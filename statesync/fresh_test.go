@@ -312,14 +312,17 @@ func TestQuestionsTogether(t *testing.T) {
 		}
 		r.Finish(reply(slot))
 	}
-	asks := &b.n.channel.questions
-	if !asks.join(slotQuestion{}) {
-		t.Fatal("somebody asks already")
-	}
-	asks.mu.Lock()
-	asks.waiting = nil // what was said was only that questions are about to be sent
-	asks.mu.Unlock()
 	var wg sync.WaitGroup
+	asks := &b.n.channel.questions
+	before, sent := make(chan struct{}), make(chan struct{})
+	wg.Go(func() {
+		_ = asks.sends.Do(func() error {
+			close(before)
+			<-sent
+			return nil
+		})
+	})
+	<-before // what was asked earlier is being sent
 	for slot := range uint32(slots) {
 		wg.Go(func() {
 			if r, err := send(b, slot, 1); err != nil || !bytes.Equal(r.Replay, reply(slot)) {
@@ -333,7 +336,7 @@ func TestQuestionsTogether(t *testing.T) {
 		return len(asks.waiting) == slots
 	})
 	asked, told := listen(b), listen(a)
-	b.n.sendQuestions()
+	close(sent)
 	wg.Wait()
 	if n := asked(msgSlotAsk); n != 1 {
 		t.Errorf("%d questions in %d messages", slots, n)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"holdfast/durable"
 	"holdfast/internal/nfs4"
+	"holdfast/internal/together"
 	"holdfast/internal/xdr"
 	"holdfast/statesync/rules"
 )
@@ -61,29 +61,25 @@ type slotQuestion struct {
 	slot    uint32
 }
 
-// questions are those that wait for who sends them, who is the first of them.
+// questions are those that are to be sent.
 type questions struct {
+	sends together.Calls
+
 	mu      sync.Mutex // held for memory only
 	waiting []slotQuestion
-	sending bool // somebody is about to send what waits
 }
 
-// join adds a question, and says whether the caller has to send all that wait.
-func (c *questions) join(q slotQuestion) (first bool) {
+func (c *questions) put(q slotQuestion) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waiting = append(c.waiting, q)
-	first = !c.sending
-	c.sending = true
-	return first
 }
 
-// take returns what waits. Who asks from here on sends itself.
 func (c *questions) take() []slotQuestion {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	all := c.waiting
-	c.waiting, c.sending = nil, false
+	c.waiting = nil
 	return all
 }
 
@@ -249,10 +245,9 @@ func (n *Node) askSlot(ctx context.Context, e *entry) (answers []slotNews, all b
 	if len(waits) == 0 {
 		return nil, mute == 0
 	}
-	if ch.questions.join(slotQuestion{number, e.session.info.ID, e.slot}) {
-		// Whoever can run now may be about to ask, too. Where nobody can this costs nothing.
-		runtime.Gosched()
-		n.sendQuestions()
+	ch.questions.put(slotQuestion{number, e.session.info.ID, e.slot})
+	if ch.questions.sends.Do(n.sendQuestions) != nil {
+		return nil, false // it was cut off
 	}
 	t := time.NewTimer(ch.answerIn)
 	defer t.Stop()
@@ -321,10 +316,11 @@ func (n *Node) whoHears() (waits map[string]uint64, mute int) {
 }
 
 // sendQuestions sends the questions that wait.
-func (n *Node) sendQuestions() {
+func (n *Node) sendQuestions() error {
 	for some := range slices.Chunk(n.channel.questions.take(), maxAsking) {
 		n.publish(encodeSlotAsk(n.instance, some))
 	}
+	return nil
 }
 
 func encodeSlotAsk(instance uint64, all []slotQuestion) []byte {
